@@ -1,0 +1,1 @@
+"""Hyper-parameter search for neural networks, compared by what it costs."""

@@ -1,0 +1,1 @@
+"""Ways of choosing configurations: each proposes trials from what has been measured so far."""

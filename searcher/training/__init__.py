@@ -1,0 +1,1 @@
+"""Torch: tasks and the training loop. No Ray."""
