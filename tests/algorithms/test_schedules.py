@@ -167,7 +167,7 @@ def configurations(draw) -> Configuration:
     options = {
         "div_factor": st.floats(1.001, 1e6),
         "final_div_factor": st.floats(1, 1e6),
-        "annihilation": st.floats(0, 0.999),
+        "annihilation": st.just(0.0) | st.floats(1e-3, 0.999),
         "cycles": st.integers(1, 8),
         "gamma": st.floats(1e-3, 1),
         "milestones": st.lists(st.floats(0.001, 0.999), unique=True, max_size=4).map(sorted).map(tuple),
