@@ -122,4 +122,4 @@ def read_yaml(text: str) -> Any:
 
 def write_yaml(value: Any) -> str:
     """YAML that `read_yaml` and any other reader read back as `value`; mappings keep their order."""
-    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=100))

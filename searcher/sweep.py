@@ -45,6 +45,7 @@ from searcher.sweep_fields import (
     WeightDecay,
     as_pair,
     rejected,
+    wrong,
 )
 
 
@@ -133,7 +134,7 @@ class OneCycleSpec(Model):
     def _can_be_trained(self) -> Self:
         low, high = self.momentum
         if low > high:
-            raise rejected(f".momentum: got {shown(self.momentum)}; must be [low, high], low not above high")
+            raise rejected(f".momentum: got {shown([low, high])}; must be [low, high], low not above high")
         _check_configuration(
             schedule="one_cycle",
             momentum=high,
@@ -158,11 +159,12 @@ class StrategyEntry(Model):
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if len(self._given()) != 1:
+        given = list(self._given())
+        if len(given) != 1:
+            empty = [f".{kind}: got nothing" for kind in sorted(self.model_fields_set - set(given))]
+            fault = empty[0] if empty else f": got {shown(given)}"
             kinds = ", ".join(StrategyEntry.model_fields)
-            raise rejected(
-                f": got {shown(list(self._given()))}; must have exactly one of {kinds}, with its values"
-            )
+            raise rejected(f"{fault}; must have exactly one of {kinds}, with its values")
         return self
 
     def _given(self) -> dict[str, Spec]:
@@ -201,10 +203,13 @@ def _is_rule(value: Any) -> Any:
     # Late: whoever only builds sweeps has no need of the rules.
     from searcher.algorithms.stopping import rule_from
 
+    name = value.get("rule", "default") if isinstance(value, Mapping) else value
+    if not isinstance(name, str):
+        raise wrong("must be default, off, the name of a rule, or {rule: NAME, ...} with its parameters")
     try:
         rule_from(value)
     except ConfigurationError as error:
-        raise rejected(f": got {shown(value)}; {error}") from error
+        raise wrong(str(error).removeprefix("stop.overfit: ")) from error
     return value
 
 

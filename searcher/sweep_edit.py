@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from searcher._yaml import read_yaml
-from searcher.errors import SweepError, nearest
+from searcher.errors import SweepError
 from searcher.sweep_errors import Path, dotted, shown
 
 _STEP = re.compile(r"\.?([A-Za-z_]\w*)|\.(\d+)|\[(\d+)\]", re.ASCII)
@@ -51,9 +51,8 @@ def _replaced(node: Any, path: Path, depth: int, value: Any) -> Any:
         return value
     part, here = path[depth], dotted(path[:depth]) or "the sweep"
     if isinstance(node, Mapping) and isinstance(part, str):
-        if part not in node and depth + 1 < len(path):
-            raise SweepError(f"--set {dotted(path)}: {here} has no key '{part}'.{nearest(part, node)}")
-        return {**node, part: _replaced(node.get(part), path, depth + 1, value)}
+        inner = node.get(part)
+        return {**node, part: _replaced({} if inner is None else inner, path, depth + 1, value)}
     if isinstance(node, (list, tuple)) and isinstance(part, int):
         if part >= len(node):
             raise SweepError(

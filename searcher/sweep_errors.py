@@ -20,17 +20,29 @@ _short.maxlist = _short.maxdict = _short.maxtuple = 8
 _short.maxlevel = 3
 
 
+_WANTED = {
+    "model_type": "must be a mapping of keys to values",
+    "tuple_type": "must be a list",
+    "too_short": "must not be empty",
+}
+
+
 def shown(value: Any) -> str:
     """The value as it stands in an error: on one line, and not too long."""
     if value is None:
         return "nothing"
-    return " ".join(_short.repr(value).split())
+    text = " ".join(_short.repr(value).split())
+    return text if len(text) <= 120 else text[:120] + "…"
 
 
 def dotted(path: Path) -> str:
     """`("strategies", 1, "random", "lr")` as `strategies[1].random.lr`."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    parts = (f"[{part}]" if isinstance(part, int) else f".{_key(part)}" for part in path)
     return "".join(parts).removeprefix(".")
+
+
+def _key(key: str) -> str:
+    return key if key.isprintable() and 0 < len(key) <= 60 else shown(key)
 
 
 def unknown_key(key: str, known: Sequence[str]) -> str:
@@ -56,33 +68,16 @@ def lines_of(error: ValidationError, model: type[BaseModel], data: Any) -> list[
 
 
 def _line(detail: ErrorDetails, model: type[BaseModel], data: Any) -> str:
-    path, value = _path(detail, data), detail["input"]
+    path = _path(detail, data)
     match detail["type"]:
         case "extra_forbidden":
             return f"{dotted(path)}: {unknown_key(str(path[-1]), _keys(model, detail['loc']))}"
         case "missing":
             return f"{dotted(path)}: missing; {_meaning(model, detail['loc'])}"
-        case "rejected":  # a check that names field, value and range itself
+        case "rejected":  # its own words follow the path
             return dotted(path) + detail["msg"]
-        case "model_type" | "model_attributes_type" | "dict_type":
-            wanted = "must be a mapping of keys to values"
-        case "list_type" | "tuple_type":
-            wanted = "must be a list"
-        case "too_short":
-            wanted = "must not be empty"
-        case "too_long":
-            wanted = f"must have {detail['ctx']['max_length']} values"
-        case "string_type":
-            wanted = "must be text"
-        case "literal_error":
-            wanted = f"must be {detail['ctx']['expected']}.{nearest(str(value), _choices(detail))}"
-        case _:
-            wanted = detail["msg"]
-    return f"{dotted(path) or 'the sweep'}: got {shown(value)}; {wanted}"
-
-
-def _choices(detail: ErrorDetails) -> list[str]:
-    return [word.strip("' ") for word in detail["ctx"]["expected"].replace(" or ", ",").split(",")]
+    wanted = _WANTED.get(detail["type"], detail["msg"])
+    return f"{dotted(path)}: got {shown(detail['input'])}; {wanted}"
 
 
 def _path(detail: ErrorDetails, data: Any) -> Path:
@@ -90,7 +85,8 @@ def _path(detail: ErrorDetails, data: Any) -> Path:
 
     A scalar where a list may stand is a list of one in the model, but in the file it has no index.
     """
-    loc, path = detail["loc"], []
+    loc = detail["loc"]
+    path: list[str | int] = []
     for place, part in enumerate(loc):
         if isinstance(data, Mapping):
             present = part in data

@@ -161,7 +161,7 @@ Range = Annotated[tuple[N, N], BeforeValidator(as_pair), AfterValidator(_rising)
 class Chosen(Model, Generic[T]):
     """`{choice: [...]}`, each value as likely as another; or a single value, which is a choice of one."""
 
-    choice: Values[T]
+    choice: Values[T] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -172,9 +172,15 @@ class Chosen(Model, Generic[T]):
             raise wrong("must be one value, or {choice: [...]}")
         return {"choice": [value]}
 
+    @model_validator(mode="after")
+    def _is_given(self) -> Self:
+        if self.choice is None:
+            raise rejected(": got {}; must be one value, or {choice: [...]}")
+        return self
+
     def distribution(self) -> Distribution:
         """The distribution that it stands for."""
-        return Choice(self.choice)
+        return Choice(self.choice or ())
 
 
 class Drawn(Model, Generic[N]):
@@ -197,7 +203,7 @@ class Drawn(Model, Generic[N]):
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        given = self.model_dump(exclude_none=True)
+        given = self.model_dump(mode="json", exclude_none=True)
         if len(given) != 1:
             raise rejected(f": got {shown(given)}; must have exactly one of loguniform, uniform, choice")
         if self.loguniform is not None and self.loguniform[0] == 0:
