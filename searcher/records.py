@@ -128,11 +128,13 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepRecord:
-    """One optimizer step of a range test. `step` counts from 1; `test_loss` only where it was measured."""
+    """One optimizer step of a range test. `step` counts from 1, `samples` are those of the trial so far;
+    `test_loss` only where it was measured."""
 
     trial_id: str
     strategy: str
     step: int
+    samples: int
     lr: float
     momentum: float
     train_loss: float
@@ -198,6 +200,32 @@ class TrialRecord:
     node: str = ""
     started: float = 0.0
     finished: float = 0.0
+
+    @property
+    def trial_id(self) -> str:
+        return self.trial.trial_id
+
+    @property
+    def strategy(self) -> str:
+        return self.trial.strategy
+
+    def after(self, epoch: EpochRecord) -> TrialRecord:
+        """The summary with one more epoch; the best epoch is the first of the lowest finite test loss."""
+        best = math.inf if self.best_test_loss is None else self.best_test_loss
+        is_best = math.isfinite(epoch.test_loss) and epoch.test_loss < best
+        return dataclasses.replace(
+            self,
+            best_epoch=epoch.epoch if is_best else self.best_epoch,
+            best_test_loss=epoch.test_loss if is_best else self.best_test_loss,
+            best_test_accuracy=epoch.test_accuracy if is_best else self.best_test_accuracy,
+            last_train_loss=epoch.train_loss,
+            last_test_loss=epoch.test_loss,
+            last_test_accuracy=epoch.test_accuracy,
+            epochs=epoch.epoch,
+            steps=epoch.step,
+            samples=epoch.samples,
+            seconds=epoch.seconds,
+        )
 
 
 Record = StepRecord | EpochRecord | TrialRecord

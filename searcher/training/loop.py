@@ -1,0 +1,261 @@
+"""The training loop: one trial in, its records out.
+
+Reads from top to bottom: `run_trial` -> `_train` or `_range_test` -> `_Run.step`. Tensor splits live on the
+device and are indexed by a permutation; learning rate and momentum are set at every step; losses stay on the
+device and are fetched once an epoch. The seed fixes the model's weights, the order of the samples and dropout,
+so the same trial on the same machine gives the same curve.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from searcher.algorithms.range_test import DivergenceWatch
+from searcher.algorithms.schedules import values
+from searcher.algorithms.stopping import Observation, Rule
+from searcher.records import (
+    Configuration,
+    EpochRecord,
+    Kind,
+    Record,
+    Status,
+    StepRecord,
+    Trial,
+    TrialRecord,
+    Verdict,
+)
+from searcher.training.data import Batch, Split
+from searcher.training.tasks import Task
+
+Emit = Callable[[Record], None]
+
+EVALUATION_BATCH = 1024
+ADAM_SECOND_BETA = 0.999
+
+
+def run_trial(task: Task, trial: Trial, rule: Rule, emit: Emit, device: torch.device | str = "cpu") -> TrialRecord:
+    """Trains a trial, or runs its range test, and says how it ended; every record is also given to `emit`.
+
+    A loss that is not finite ends the trial as `diverged` and an exception as `failed` with its text: neither
+    is raised, so that one bad trial never ends a sweep.
+
+    Args:
+        task: what is trained.
+        trial: its configuration, seed and length.
+        rule: judges every epoch of a training run; may stop it.
+        emit: called with each StepRecord or EpochRecord as it is measured, and last with the TrialRecord.
+        device: where the model and the splits live.
+    """
+    device = torch.device(device)
+    started = time.time()
+    clock = time.perf_counter()
+    body = _train if trial.kind is Kind.TRAIN else _range_test
+    progress = TrialRecord(trial=trial, status=Status.FAILED, device=device_name(device), node=platform.node())
+    try:
+        with seeded(trial.seed, device):
+            record = body(task, progress, rule, emit, device)
+    except Exception as error:
+        text = " ".join(str(error).split()) or "no message"
+        record = replace(progress, status_reason=f"{type(error).__name__}: {text}")
+    record = replace(record, seconds=time.perf_counter() - clock, started=started, finished=time.time())
+    emit(record)
+    return record
+
+
+def _train(task: Task, record: TrialRecord, rule: Rule, emit: Emit, device: torch.device) -> TrialRecord:
+    """Whole epochs until the length is reached, the rule stops the run, or its loss is not finite."""
+    trial = record.trial
+    run = _Run(task, trial.configuration, device)
+    order = torch.Generator(device).manual_seed(trial.seed)
+    steps_per_epoch = math.ceil(len(task.train) / trial.configuration.batch_size)
+    plan = _Plan(trial.configuration, trial.length * steps_per_epoch)
+    state = rule.start()
+    best_weights: dict[str, Tensor] = {}
+    clock = time.perf_counter()
+    step, samples = 0, 0
+    for epoch in range(1, trial.length + 1):
+        total = torch.zeros((), device=device)
+        for inputs, targets in task.train.batches(trial.configuration.batch_size, device, order):
+            total += run.step(inputs, targets, plan.lr[step], plan.momentum[step]) * len(inputs)
+            step += 1
+            samples += len(inputs)
+        test_loss, test_accuracy = evaluate(task, run.model, task.test, device)
+        measured = EpochRecord(
+            trial_id=trial.trial_id,
+            strategy=trial.strategy,
+            epoch=epoch,
+            step=step,
+            samples=samples,
+            seconds=time.perf_counter() - clock,
+            train_loss=total.item() / len(task.train),
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
+            lr=plan.lr[step - 1],
+            momentum=plan.momentum[step - 1],
+            lr_left=plan.lr_left(step),
+            time=time.time(),
+        )
+        emit(measured)
+        record = record.after(measured)
+        if record.best_epoch == epoch:
+            best_weights = {name: value.clone() for name, value in run.model.state_dict().items()}
+        state, decision = rule.judge(state, _observation(measured))
+        if not math.isfinite(measured.train_loss + measured.test_loss):
+            reason = f"train loss {measured.train_loss:g}, test loss {measured.test_loss:g} at epoch {epoch}"
+            record = replace(record, status=Status.DIVERGED, status_reason=reason)
+            break
+        if decision.stops:
+            status = Status.DIVERGED if decision.verdict is Verdict.DIVERGED else Status.STOPPED_OVERFIT
+            record = replace(record, status=status, status_reason=decision.reason)
+            break
+    else:
+        record = replace(record, status=Status.COMPLETED)
+    if best_weights and record.status is not Status.DIVERGED:
+        run.model.load_state_dict(best_weights)
+        loss, accuracy = evaluate(task, run.model, task.holdout, device)
+        record = replace(record, holdout_loss=loss, holdout_accuracy=accuracy)
+    return record
+
+
+def _range_test(task: Task, record: TrialRecord, rule: Rule, emit: Emit, device: torch.device) -> TrialRecord:
+    """Steps of a rising learning rate until the length is reached or the training loss has diverged."""
+    trial = record.trial
+    run = _Run(task, trial.configuration, device)
+    order = torch.Generator(device).manual_seed(trial.seed)
+    plan = _Plan(trial.configuration, trial.length)
+    watch = DivergenceWatch()
+    batches = endless(task.train, trial.configuration.batch_size, device, order)
+    samples, reason = 0, ""
+    for step, (inputs, targets) in zip(range(trial.length), batches, strict=False):
+        loss = run.step(inputs, targets, plan.lr[step], plan.momentum[step]).item()
+        samples += len(inputs)
+        emit(
+            StepRecord(
+                trial_id=trial.trial_id,
+                strategy=trial.strategy,
+                step=step + 1,
+                samples=samples,
+                lr=plan.lr[step],
+                momentum=plan.momentum[step],
+                train_loss=loss,
+            )
+        )
+        record = replace(record, steps=step + 1, samples=samples, last_train_loss=loss)
+        if watch.update(loss):
+            reason = f"the training loss diverged at lr {plan.lr[step]:.3g}, step {step + 1} of {trial.length}"
+            break
+    # To diverge is what a range test is for: it is complete when it has.
+    return replace(record, status=Status.COMPLETED, status_reason=reason)
+
+
+class _Run:
+    """A fresh model and its optimizer."""
+
+    def __init__(self, task: Task, configuration: Configuration, device: torch.device) -> None:
+        self.loss = task.loss
+        self.model = task.model().to(device)
+        self.optimizer = make_optimizer(self.model, configuration)
+
+    def step(self, inputs: Tensor, targets: Tensor, lr: float, momentum: float) -> Tensor:
+        """One optimizer update; returns the batch's mean loss before it, still on the device."""
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+            if "betas" in group:
+                group["betas"] = (momentum, ADAM_SECOND_BETA)
+            else:
+                group["momentum"] = momentum
+        self.optimizer.zero_grad(set_to_none=True)
+        loss: Tensor = self.loss(self.model(inputs), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
+
+
+class _Plan:
+    """The learning rate and momentum of every step, as plain floats."""
+
+    def __init__(self, configuration: Configuration, steps: int) -> None:
+        lr, momentum = values(configuration, steps)
+        self.lr: list[float] = lr.tolist()
+        self.momentum: list[float] = momentum.tolist()
+        self._to_come = [*lr[::-1].tolist()]
+        for index in range(1, steps):
+            self._to_come[index] = max(self._to_come[index], self._to_come[index - 1])
+        self._to_come.reverse()
+
+    def lr_left(self, steps_done: int) -> float:
+        """The largest learning rate still to come, as a fraction of the one just used; 0 at the end."""
+        if steps_done == len(self.lr):
+            return 0.0
+        return self._to_come[steps_done] / self.lr[steps_done - 1]
+
+
+def make_optimizer(model: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:
+    """SGD with momentum (L2 penalty) or AdamW (decoupled decay; `momentum` is the first beta), all parameters."""
+    if configuration.optimizer == "adamw":
+        return torch.optim.AdamW(
+            model.parameters(),
+            lr=configuration.lr,
+            betas=(configuration.momentum, ADAM_SECOND_BETA),
+            weight_decay=configuration.weight_decay,
+            fused=True,
+        )
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=configuration.lr,
+        momentum=configuration.momentum,
+        weight_decay=configuration.weight_decay,
+        fused=True,
+    )
+
+
+@torch.no_grad()
+def evaluate(task: Task, model: nn.Module, split: Split, device: torch.device) -> tuple[float, float | None]:
+    """Mean loss and accuracy (None without one) over a split, in evaluation mode."""
+    model.eval()
+    loss = torch.zeros((), device=device)
+    right = torch.zeros((), device=device)
+    for inputs, targets in split.batches(EVALUATION_BATCH, device):
+        output = model(inputs)
+        loss += task.loss(output, targets) * len(inputs)
+        if task.accuracy is not None:
+            right += task.accuracy(output, targets) * len(inputs)
+    accuracy = None if task.accuracy is None else right.item() / len(split)
+    return loss.item() / len(split), accuracy
+
+
+def endless(split: Split, batch_size: int, device: torch.device, order: torch.Generator) -> Iterator[Batch]:
+    """Epoch after epoch of batches, each in its own random order."""
+    while True:
+        yield from split.batches(batch_size, device, order)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's generators start from a seed inside, and are as they were after it."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def _observation(epoch: EpochRecord) -> Observation:
+    return Observation(
+        epoch=epoch.epoch,
+        train_loss=epoch.train_loss,
+        test_loss=epoch.test_loss,
+        lr=epoch.lr,
+        lr_left=epoch.lr_left,
+    )
