@@ -1,0 +1,142 @@
+"""Runs the trials of all strategies of a sweep through Ray Tune."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
+
+from searcher.algorithms.strategies.base import Strategy
+from searcher.errors import ExecutionError
+from searcher.execution.carrier import Load, carry
+from searcher.execution.scheduler import OverfitScheduler
+from searcher.execution.search import Proposals, ProposalSearch, RecordCallback, Sink
+from searcher.records import History
+
+MAX_FAILURES = 2
+"""How often a carrier whose process or node died is started again. An error of the training itself is recorded."""
+
+_ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our store keeps the records
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to handle
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # a sweep is resumed from our records, never from Tune's snapshot
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one carrier needs. `max_concurrent`: carriers at a time; None: as many as fit."""
+
+    cpu: float = 1.0
+    gpu: float = 0.0
+    memory: int | None = None
+    accelerator_type: str | None = None
+    max_concurrent: int | None = None
+
+    def bundle(self) -> dict[str, float]:
+        """As Ray counts them; `memory` is in bytes."""
+        bundle = {"CPU": self.cpu, "GPU": self.gpu, "memory": float(self.memory or 0)}
+        if self.accelerator_type:
+            # Ray's way to ask for a node that has one: a sliver of a resource named after it.
+            bundle[f"accelerator_type:{self.accelerator_type}"] = 0.001
+        return {name: amount for name, amount in bundle.items() if amount}
+
+
+def run_strategies(
+    strategies: Mapping[str, Strategy],
+    histories: Mapping[str, History],
+    sink: Sink,
+    *,
+    task: str,
+    folder: str,
+    stop: Any,
+    resources: Resources,
+    address: str | None = None,
+) -> None:
+    """Trains what the strategies propose until they are done; blocks.
+
+    Args:
+        strategies: by label.
+        histories: by label; updated with every record. On a resume they hold what was measured before.
+        sink: given every record before a strategy learns of it; what it raises ends the run.
+        task, folder: see `searcher.training.tasks.load_task`.
+        stop: the stopping rule, see `searcher.algorithms.stopping.rule_from`.
+        address: of a Ray cluster; None: RAY_ADDRESS where it is set, else a Ray of our own on this machine.
+
+    Raises:
+        ExecutionError: Ray cannot be reached, or no node has the resources that a trial needs.
+        KeyboardInterrupt: Ctrl-C; everything reported so far is with the sink.
+    """
+    os.environ.update(_ENVIRONMENT)
+    with connected(address), tempfile.TemporaryDirectory(prefix="searcher-tune-") as scratch:
+        _check_resources(resources)
+        proposals = Proposals(strategies, histories, sink)
+        load = Load(trials=(), task=task, folder=folder, stop=stop, cpu=resources.cpu, gpu=resources.gpu)
+        tuner = Tuner(
+            tune.with_resources(carry, PlacementGroupFactory([resources.bundle()])),
+            tune_config=TuneConfig(
+                search_alg=ProposalSearch(proposals, load),
+                scheduler=OverfitScheduler(rule=stop),
+                num_samples=-1,
+                max_concurrent_trials=resources.max_concurrent,
+                reuse_actors=True,
+            ),
+            run_config=RunConfig(
+                name="tune",
+                storage_path=scratch,
+                failure_config=FailureConfig(max_failures=MAX_FAILURES),
+                callbacks=[RecordCallback(proposals)],
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Ray is there inside: the one that runs already, the one at the address, or one of our own.
+
+    Raises:
+        ExecutionError: nothing answers at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    options: dict[str, Any] = {"include_dashboard": False} if where == "local" else {}
+    try:
+        ray.init(where, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ExecutionError(f"address: no Ray answers at '{where}': {str(error).splitlines()[0]}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_resources(resources: Resources) -> None:
+    """Tune would wait for ever for resources that no node has."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    needed = resources.bundle()
+    if any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
+        return
+    most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in needed}
+    short = [f"{name} {needed[name]:g} (the most that a node has is {most[name]:g})" for name in needed]
+    raise ExecutionError(f"resources: no node can give a trial what it asks for: {', '.join(short)}")
+
+
+__all__ = ["MAX_FAILURES", "Resources", "connected", "run_strategies"]
