@@ -1,0 +1,76 @@
+"""Which folder and which name a file of results has; the only place that knows.
+
+results/
+  sweeps/sweep=digits/sweep.parquet
+  trials/sweep=digits/strategy=grid/part-20250131T235959Z-1f0c9a2b-0000.parquet
+  epochs/…, steps/…                       as trials
+  .searcher/locks/, .searcher/tmp/        beside the data sets, so that no reader's glob meets them
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+
+from searcher.errors import ResultsError
+from searcher.results.schema import SWEEPS, DataSet
+
+LOCKS = ".searcher/locks"
+TEMPORARY = ".searcher/tmp"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a file's path says of its content. `strategy` is empty for the file of a sweep's own row."""
+
+    sweep: str
+    strategy: str
+
+
+def check_name(what: str, name: str) -> str:
+    """Refuses a name that could not be the name of a folder on every file system and object store."""
+    if not _NAME.fullmatch(name):
+        raise ResultsError(
+            f"{what} {name!r} cannot name a folder of results: use 1 to 100 letters, digits, '.', '_' or "
+            "'-', beginning with a letter or a digit"
+        )
+    return name
+
+
+def folder(data_set: DataSet, sweep: str, strategy: str = "") -> str:
+    """The folder of a partition, or without a strategy the folder of the whole sweep in this data set."""
+    path = f"{data_set.name}/sweep={check_name('sweep', sweep)}"
+    return f"{path}/strategy={check_name('strategy', strategy)}" if strategy else path
+
+
+def sweep_file(sweep: str) -> str:
+    return f"{folder(SWEEPS, sweep)}/sweep.parquet"
+
+
+def place_of(path: str) -> Place | None:
+    """What the folder names say, or None for a file that is none of ours."""
+    keys = dict(part.split("=", 1) for part in PurePosixPath(path).parts[1:-1] if "=" in part)
+    return Place(keys["sweep"], keys.get("strategy", "")) if "sweep" in keys else None
+
+
+def new_file_names(folder_path: str) -> FileNames:
+    """A source of file names that no other writer uses, in the order in which they were begun."""
+    return FileNames(f"{folder_path}/part-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}")
+
+
+@dataclass(slots=True)
+class FileNames:
+    """Counts the files that one writer begins in one partition."""
+
+    prefix: str
+    count: int = 0
+
+    def next(self) -> str:
+        name = f"{self.prefix}-{self.count:04d}.parquet"
+        self.count += 1
+        return name

@@ -1,0 +1,132 @@
+"""The store: begins, lists and deletes the sweeps of a results folder, and rebuilds histories from it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from searcher.errors import ResultsError, SweepExistsError
+from searcher.records import History
+from searcher.results.files import Files, open_files
+from searcher.results.layout import check_name, folder, place_of, sweep_file
+from searcher.results.rows import SweepRow, conform, to_records
+from searcher.results.schema import EPOCHS, SCHEMA_VERSION, STEPS, SWEEPS, TRIALS
+from searcher.results.writer import SweepWriter
+
+Mode = Literal["new", "resume", "overwrite"]
+
+
+class Store:
+    """A results folder, for those who write it.
+
+    What it promises:
+
+    - A record that was handed over more than 5 seconds ago survives `kill -9` of any process.
+    - After a resume each trial, and each epoch and step of it, stands exactly once: as first measured.
+    - A reader never sees a torn or half-written file, nor a row twice, with our code or without it.
+    - One process at a time writes a sweep; different sweeps can be written into one folder at once.
+    - When storage is full or refuses, the writer raises ResultsError, nothing already written is lost, and
+      the sweep can be resumed.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self._files = open_files(root)
+
+    def begin(self, row: SweepRow, *, mode: Mode = "new") -> SweepWriter:
+        """Takes the right to write a sweep.
+
+        Args:
+            mode: `new` refuses a name that exists; `resume` goes on with it, or begins it if it does not
+                exist, so that one command can be given again after any crash; `overwrite` deletes it first.
+
+        Raises:
+            SweepExistsError: the sweep is there already and mode is `new`.
+            ResultsError: another process is writing the sweep, or the folder cannot be written.
+        """
+        name = check_name("sweep", row.name)
+        with self._errors(f"begin sweep '{name}'"):
+            lock = self._files.lock(name)
+            try:
+                exists = name in self.sweeps()
+                if exists and mode == "new":
+                    raise SweepExistsError(
+                        f"sweep '{name}' is already in {self._files.shown}: "
+                        "--resume trains only what is missing, --overwrite deletes it first"
+                    )
+                if mode == "overwrite":
+                    _delete(self._files, name)
+                return SweepWriter(self._files, lock, row, self._created(name))
+            except BaseException:
+                lock.release()
+                raise
+
+    def sweeps(self) -> list[str]:
+        """The names of the stored sweeps, sorted."""
+        with self._errors("list the sweeps"):
+            places = [place_of(path) for path in self._files.list(SWEEPS.name)]
+        return sorted({place.sweep for place in places if place is not None})
+
+    def delete(self, sweep: str) -> None:
+        """Deletes a sweep and everything measured in it, if it exists. ResultsError while it is written."""
+        with self._errors(f"delete sweep '{sweep}'"):
+            lock = self._files.lock(check_name("sweep", sweep))
+            try:
+                _delete(self._files, sweep)
+            finally:
+                lock.release()
+
+    def _created(self, name: str) -> float | None:
+        """When the sweep was first begun, in seconds since the Unix epoch; None if there is none."""
+        if sweep_file(name) not in self._files.list(folder(SWEEPS, name)):
+            return None
+        row = self._files.read(sweep_file(name), columns=["created", "schema_version"])
+        if (version := row.column("schema_version")[0].as_py()) > SCHEMA_VERSION:
+            raise ResultsError(
+                f"sweep '{name}' was written by a newer searcher: its schema is {version}, "
+                f"this one knows up to {SCHEMA_VERSION}"
+            )
+        created: int = row.column("created").cast(pa.int64())[0].as_py()
+        return created / 1e6
+
+    @contextlib.contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            raise ResultsError(f"cannot {what} in {self._files.shown}: {error}") from error
+
+
+def read_history(root: str | Path, sweep: str, strategies: Iterable[str]) -> Mapping[str, History]:
+    """What each strategy has measured so far, by its label; empty histories for what is not stored.
+
+    Trials come back with the trial_id that they had. Interrupted trials are neither finished nor running.
+
+    Raises:
+        ResultsError: the folder cannot be read.
+    """
+    files = open_files(root)
+    histories = {strategy: History() for strategy in strategies}
+    try:
+        for data_set in (STEPS, EPOCHS, TRIALS):
+            for strategy, history in histories.items():
+                for path in files.list(folder(data_set, sweep, strategy)):
+                    table = files.read(path)
+                    schema = data_set.schema(data_set.extras(table.schema) if data_set is EPOCHS else ())
+                    for record in to_records(conform(table, schema), data_set, strategy):
+                        history.add(record)
+    except (OSError, pa.ArrowException) as error:
+        raise ResultsError(f"cannot read sweep '{sweep}' from {files.shown}: {error}") from error
+    return histories
+
+
+__all__ = ["Mode", "Store", "SweepWriter", "read_history"]
+
+
+def _delete(files: Files, sweep: str) -> None:
+    # The sweep's own row last: until it is gone, the sweep counts as existing.
+    for data_set in (STEPS, EPOCHS, TRIALS, SWEEPS):
+        files.remove_folder(folder(data_set, sweep))
