@@ -233,7 +233,7 @@ def _against(
         which = row.strategy if row.configuration is None else base.strategy
         words = f"nothing to compare: no trial of {which} has ended well"
     elif difference is None or base.holdout is None:
-        words = f"nothing to compare: {row.strategy} and {base.strategy} share no seed with a holdout {view.metric}"
+        words = f"nothing to compare: it shares no seed with a holdout {view.metric} with {base.strategy}"
     else:
         words = verdict(row.strategy, base.strategy, view.metric, difference, base.holdout.mean)
     return replace(
@@ -242,7 +242,7 @@ def _against(
         cost_one_seed_ratio=_ratio(row.cost_one_seed.samples, base.cost_one_seed.samples),
         cost_to_target_ratio=_ratio(row.cost_to_target, base.cost_to_target),
         difference=difference,
-        verdict=words if ratio is None else f"{words}, at {share(ratio)} its cost",
+        verdict=words if ratio is None else f"{words}, at {share(ratio)}",
     )
 
 

@@ -43,12 +43,14 @@ def verdict(
 
 
 def share(ratio: float) -> str:
-    """A ratio of costs as a person says it: `1/38 of`, `1/2.5 of`, `0.8 of`, `1.3 times`."""
+    """A ratio of costs as a person says it: `1/38 of its cost`, `the same cost`, `1.3 times its cost`."""
+    if ratio == 1:
+        return "the same cost"
     if ratio > 1:
-        return f"{ratio:.3g} times"
+        return f"{ratio:.3g} times its cost"
     if ratio > 0.5 or ratio == 0:
-        return f"{ratio:.2g} of"
-    return f"1/{1 / ratio:.0f} of" if ratio <= 0.1 else f"1/{1 / ratio:.2g} of"
+        return f"{ratio:.2g} of its cost"
+    return f"1/{1 / ratio:.0f} of its cost" if ratio <= 0.1 else f"1/{1 / ratio:.2g} of its cost"
 
 
 def _shown(difference: Estimate, is_accuracy: bool) -> str:
