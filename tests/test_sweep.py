@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -339,3 +340,15 @@ def test_any_value_of_a_field_is_taken_or_refused_by_its_path(field: str, value:
     except SweepError as error:
         for line in str(error).splitlines():
             assert line.startswith(field)
+
+
+@pytest.mark.parametrize(("name", "least"), [("digits", 24), ("mnist1d", 48)])
+def test_the_sweep_files_of_the_experiments(name: str, least: int) -> None:
+    sweep = load_sweep(Path(__file__).parents[1] / "experiments" / f"{name}.yaml")
+    assert (sweep.name, sweep.task, len(sweep.seeds)) == (name, name, 3)
+    grid, random, cycle = (entry.spec for entry in sweep.strategies)
+    assert isinstance(grid, GridSpec)
+    assert math.prod(map(len, grid.axes().values())) >= least
+    assert isinstance(random, RandomSpec)
+    assert random.trials >= least
+    assert isinstance(cycle, OneCycleSpec)
