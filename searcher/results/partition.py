@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from searcher.records import Record, Status, TrialRecord
-from searcher.results.files import Files, encode
+from searcher.results.encoding import encode
+from searcher.results.files import Files
 from searcher.results.layout import new_file_names
 from searcher.results.rows import conform, key_of, to_table
 from searcher.results.schema import TRIALS, DataSet
@@ -46,10 +47,10 @@ class Partition:
         """Takes over the files of an earlier writer; the first that is not full becomes the open file."""
         status = ["status"] if self._data_set is TRIALS else []
         for path in paths:
-            schema = self._files.read_schema(path)
+            count, schema = self._files.shape(path)
             keys = self._files.read(path, columns=[*self._data_set.key, *status])
             self._note(keys)
-            if keys.num_rows < ROWS_PER_FILE and not self._rows.num_rows:
+            if count < ROWS_PER_FILE and not self._rows.num_rows:
                 self._path, self._rows, self._written = path, self._files.read(path), schema
             else:
                 self._sealed[path] = schema
@@ -61,9 +62,9 @@ class Partition:
         return set().union(*(self._data_set.extras(schema) for schema in schemas))
 
     @property
-    def interrupted(self) -> Collection[str]:
+    def interrupted(self) -> frozenset[str]:
         """The trials whose row says that they were interrupted."""
-        return self._interrupted
+        return frozenset(self._interrupted)
 
     def add(self, records: Iterable[Record], schema: pa.Schema) -> None:
         """Adds the records that are not there yet; a trial that was interrupted is replaced."""
