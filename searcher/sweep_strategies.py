@@ -1,0 +1,200 @@
+"""What a sweep file says of each strategy: the models of `grid`, `random` and `one_cycle`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from searcher.algorithms.schedules import complete
+from searcher.algorithms.strategies.random import Choice, Distribution, LogUniform, Uniform, check_trials
+from searcher.errors import ConfigurationError
+from searcher.records import Configuration
+from searcher.sweep_errors import shown
+from searcher.sweep_fields import (
+    BatchSize,
+    Chosen,
+    Count,
+    Drawn,
+    FolderName,
+    Items,
+    LearningRate,
+    Model,
+    Momentum,
+    MomentumScheduleName,
+    Number,
+    OneOrMore,
+    OptimizerName,
+    ScheduleName,
+    WeightDecay,
+    as_pair,
+    rejected,
+)
+
+
+class _Scheduled(Model):
+    """What grid and random search share: hyper-parameters that all of their configurations have."""
+
+    name: FolderName | None = None
+    schedule: ScheduleName = Field(description="the name of a schedule, such as step, cosine or one_cycle")
+    optimizer: OptimizerName = "sgd"
+    momentum_schedule: MomentumScheduleName = "constant"
+    momentum_low: Momentum | None = None
+    div_factor: Number | None = None
+    final_div_factor: Number | None = None
+    annihilation: Number | None = None
+    cycles: Count | None = None
+    gamma: Number | None = None
+    milestones: Items[Number] | None = None
+
+    def fixed(self) -> dict[str, Any]:
+        """The hyper-parameters that all configurations share, by name."""
+        return {name: getattr(self, name) for name in _Scheduled.model_fields if name != "name"}
+
+
+class GridSpec(_Scheduled):
+    """Every combination of the listed values; a single value is a list of one."""
+
+    lr: OneOrMore[LearningRate] = Field(description="learning rates, numbers greater than 0")
+    weight_decay: OneOrMore[WeightDecay] = (0.0,)
+    momentum: OneOrMore[Momentum] = (0.9,)
+    batch_size: OneOrMore[BatchSize] = Field(description="batch sizes, whole numbers from 1")
+
+    def axes(self) -> dict[str, tuple[Any, ...]]:
+        """The values of each axis. Batch size varies slowest: neighbours can be trained together."""
+        return {name: getattr(self, name) for name in ("batch_size", "momentum", "weight_decay", "lr")}
+
+    @model_validator(mode="after")
+    def _can_be_trained(self) -> Self:
+        for momentum in sorted({min(self.momentum), max(self.momentum)}):
+            _check_configuration(momentum=momentum, **self.fixed())
+        return self
+
+
+class RandomSpec(_Scheduled):
+    """`trials` draws: each hyper-parameter from its distribution, or one value for all."""
+
+    trials: Count = Field(description="how many configurations to draw, a whole number from 1")
+    lr: Drawn[LearningRate] = Field(description="a learning rate, such as {loguniform: [0.001, 1.0]}")
+    weight_decay: Drawn[WeightDecay] = Field(default=0.0, validate_default=True)
+    momentum: Drawn[Momentum] = Field(default=0.9, validate_default=True)
+    batch_size: Chosen[BatchSize] = Field(description="a batch size, such as {choice: [32, 128]}")
+
+    def distributions(self) -> dict[str, Distribution]:
+        """For each hyper-parameter its distribution."""
+        drawn = ("lr", "weight_decay", "momentum", "batch_size")
+        return {name: getattr(self, name).distribution() for name in drawn}
+
+    @model_validator(mode="after")
+    def _can_be_trained(self) -> Self:
+        for momentum in _extremes(self.momentum.distribution()):
+            _check_configuration(momentum=momentum, **self.fixed())
+        try:
+            check_trials(self.trials, self.distributions())
+        except ConfigurationError as error:
+            raise rejected(f".{error}") from error
+        return self
+
+
+class OneCycleSpec(Model):
+    """The one-cycle method finds the learning rate itself; `weight_decay` lists what its range tests compare.
+
+    `momentum` is [low, high]; `epochs` is the length of its cycle, the sweep's own where it is not given.
+    """
+
+    name: FolderName | None = None
+    weight_decay: OneOrMore[WeightDecay] = (1e-3, 1e-4, 1e-5, 0.0)
+    momentum: Annotated[tuple[Momentum, Momentum], BeforeValidator(as_pair)] = (0.85, 0.95)
+    batch_size: BatchSize = Field(description="a batch size, a whole number from 1")
+    div_factor: Number = 10.0
+    final_div_factor: Number | None = None
+    annihilation: Number | None = None
+    optimizer: OptimizerName = "sgd"
+    momentum_schedule: MomentumScheduleName = "cyclical"
+    epochs: Count | None = None
+
+    @model_validator(mode="after")
+    def _can_be_trained(self) -> Self:
+        low, high = self.momentum
+        if low > high:
+            raise rejected(f".momentum: got {shown([low, high])}; must be [low, high], low not above high")
+        _check_configuration(
+            schedule="one_cycle",
+            momentum=high,
+            momentum_low=None if self.momentum_schedule == "constant" else low,
+            momentum_schedule=self.momentum_schedule,
+            div_factor=self.div_factor,
+            final_div_factor=self.final_div_factor,
+            annihilation=self.annihilation,
+        )
+        return self
+
+
+Spec = GridSpec | RandomSpec | OneCycleSpec
+
+
+class StrategyEntry(Model):
+    """One strategy of the sweep: a mapping of its kind to what it needs to know."""
+
+    grid: GridSpec | None = None
+    random: RandomSpec | None = None
+    one_cycle: OneCycleSpec | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        given = list(self._given())
+        if len(given) != 1:
+            empty = [f".{kind}: got nothing" for kind in sorted(self.model_fields_set - set(given))]
+            fault = empty[0] if empty else f": got {shown(given)}"
+            kinds = ", ".join(StrategyEntry.model_fields)
+            raise rejected(f"{fault}; must have exactly one of {kinds}, with its values")
+        return self
+
+    def _given(self) -> dict[str, Spec]:
+        specs = {kind: getattr(self, kind) for kind in StrategyEntry.model_fields}
+        return {kind: spec for kind, spec in specs.items() if spec is not None}
+
+    @property
+    def kind(self) -> str:
+        """`grid`, `random` or `one_cycle`."""
+        return next(iter(self._given()))
+
+    @property
+    def spec(self) -> Spec:
+        """What the strategy of this kind needs to know."""
+        return self._given()[self.kind]
+
+    @property
+    def label(self) -> str:
+        """The strategy's name in this sweep: that of its spec, or its kind."""
+        return self.spec.name or self.kind
+
+
+def labels_differ(entries: tuple[StrategyEntry, ...]) -> tuple[StrategyEntry, ...]:
+    """Refuses a label that two strategies share: results are kept by it."""
+    seen: set[str] = set()
+    for index, entry in enumerate(entries):
+        if entry.label in seen:
+            raise rejected(
+                f"[{index}].{entry.kind}.name: got {entry.label!r}; "
+                "a strategy before it has this name, so give it another one"
+            )
+        seen.add(entry.label)
+    return entries
+
+
+def _check_configuration(**values: Any) -> None:
+    """Asks the schedules whether they can use these values; those not given cannot matter to them."""
+    example = {"lr": 1.0, "weight_decay": 0.0, "batch_size": 1}
+    try:
+        complete(Configuration(**(example | values)))
+    except ConfigurationError as error:
+        raise rejected(f".{error}") from error
+
+
+def _extremes(distribution: Distribution) -> tuple[float, float]:
+    match distribution:
+        case Choice(values):
+            return min(values), max(values)
+        case Uniform(low, high) | LogUniform(low, high):
+            return low, high
