@@ -1,35 +1,41 @@
-"""Where files of results lie: reads, lists, and writes them so that no reader ever sees half of one."""
+"""The files of a results folder, wherever they lie: listed, read, and written, each as a whole."""
 
 from __future__ import annotations
 
 import builtins
-import contextlib
-import fcntl
-import os
-import secrets
-import shutil
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from searcher.errors import ResultsError
-from searcher.results.layout import LOCKS, TEMPORARY
-from searcher.results.schema import DataSet
+from searcher.results.layout import MERGES, merge_note
 
 
 class Lock(Protocol):
     """The right to write one sweep."""
 
     def check(self) -> None:
-        """Called now and then while it is held. Raises ResultsError when another process has taken it."""
+        """Called before each writing. Raises ResultsError when the right was lost."""
 
     def release(self) -> None:
-        """Gives the right back; a process that is killed gives it back as well."""
+        """Gives the right back; that of a process that is killed ends as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """The new files hold the rows of the old ones."""
+
+    old: list[str]
+    new: list[str]
+
+    def hidden(self, paths: set[str]) -> list[str]:
+        """Which of these files a reader must leave out, so that it meets each row once."""
+        return self.old if paths.issuperset(self.new) else self.new
 
 
 class Files(ABC):
@@ -44,23 +50,50 @@ class Files(ABC):
         self.root = root
         self.shown = shown
 
-    def list(self, folder: str) -> builtins.list[str]:
-        """The Parquet files under a folder, at any depth, sorted; none if the folder is missing."""
-        selector = pafs.FileSelector(f"{self.root}/{folder}", recursive=True, allow_not_found=True)
-        infos = self.filesystem.get_file_info(selector)
-        paths = [info.path for info in infos if info.type == pafs.FileType.File]
-        return sorted(path[len(self.root) + 1 :] for path in paths if path.endswith(".parquet"))
+    def list(self, *folders: str) -> builtins.list[str]:
+        """The Parquet files under these folders, at any depth, sorted; none where a folder is missing.
+
+        Files that are just being merged are listed once: the old ones or the new. The merges are looked up
+        after the files, so that a merge which began in between has at worst removed a file that is listed
+        here; reading that one raises FileNotFoundError, and the reader lists again.
+        """
+        paths = {path for folder in folders for path in self._all(folder) if path.endswith(".parquet")}
+        return sorted(paths.difference(*(merge.hidden(paths) for merge in self._merges().values())))
 
     def read(self, path: str, columns: builtins.list[str] | None = None) -> pa.Table:
         with self.filesystem.open_input_file(f"{self.root}/{path}") as source:
             return pq.ParquetFile(source).read(columns=columns)
 
-    def read_schema(self, path: str) -> pa.Schema:
+    def shape(self, path: str) -> tuple[int, pa.Schema]:
+        """Number of rows, and schema; reads the file's footer alone."""
         with self.filesystem.open_input_file(f"{self.root}/{path}") as source:
-            return pq.ParquetFile(source).schema_arrow
+            file = pq.ParquetFile(source)
+            return file.metadata.num_rows, file.schema_arrow
 
     def remove(self, path: str) -> None:
         self.filesystem.delete_file(f"{self.root}/{path}")
+
+    def merge(self, folder: str, old: builtins.list[str], new: dict[str, pa.Buffer]) -> None:
+        """Puts the new files in the place of the old ones of the same folder, which hold the same rows.
+
+        A note of what replaces what is written first and removed last. Readers that know of it (`list`) meet
+        each row once at every moment, and a crash is cleared up by `finish_merges`. A plain reader that lists
+        the folder between the first new file and the last removal meets rows twice.
+        """
+        self.write(merge_note(folder), pa.py_buffer(json.dumps(asdict(Merge(old, [*new]))).encode()))
+        for path, content in new.items():
+            self.write(path, content)
+        self.finish_merges(folder)
+
+    def finish_merges(self, folder: str) -> None:
+        """Ends, or undoes, the merges of this folder, or under it, that a crash has cut short."""
+        for note, merge in self._merges().items():
+            if note != merge_note(folder) and not note.startswith(f"{MERGES}/{folder}/"):
+                continue
+            present = set(self._all(merge.old[0].rpartition("/")[0]))
+            for path in present.intersection(merge.hidden(present)):
+                self.remove(path)
+            self.remove(note)
 
     @abstractmethod
     def write(self, path: str, content: pa.Buffer) -> None:
@@ -74,101 +107,23 @@ class Files(ABC):
     def lock(self, sweep: str) -> Lock:
         """The right to write this sweep; clears what a killed writer left. ResultsError if it is taken."""
 
+    def read_bytes(self, path: str) -> bytes:
+        with self.filesystem.open_input_stream(f"{self.root}/{path}") as source:
+            content: bytes = source.read()
+        return content
 
-def open_files(root: str | Path) -> Files:
-    """The files under a local folder. Raises ResultsError for an address that cannot be understood."""
-    return LocalFiles(Path(root))
+    def _all(self, folder: str) -> builtins.list[str]:
+        selector = pafs.FileSelector(f"{self.root}/{folder}", recursive=True, allow_not_found=True)
+        infos = self.filesystem.get_file_info(selector)
+        return [info.path[len(self.root) + 1 :] for info in infos if info.type == pafs.FileType.File]
 
-
-def encode(table: pa.Table, data_set: DataSet) -> pa.Buffer:
-    """The table as a Parquet file, sorted by the data set's key: zstd, dictionaries for texts, statistics."""
-    if data_set.key:
-        table = table.sort_by([(name, "ascending") for name in data_set.key])
-    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
-    positions = [table.schema.get_field_index(name) for name in data_set.key]
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        compression="zstd",
-        use_dictionary=texts,
-        write_statistics=True,
-        sorting_columns=[pq.SortingColumn(position) for position in positions] or None,
-        row_group_size=ROW_GROUP,
-    )
-    return sink.getvalue()
-
-
-ROW_GROUP = 131_072
-"""Rows in a row group: what a reader skips, or reads, as a whole."""
-
-
-class LocalFiles(Files):
-    """A local folder, or one on a network file system that knows `rename` and `flock`.
-
-    A file is written under a temporary name beside the data sets, brought to disk, and renamed to its place.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._folder = root.expanduser().absolute()
-        super().__init__(pafs.LocalFileSystem(), self._folder.as_posix(), str(root))
-
-    def write(self, path: str, content: pa.Buffer) -> None:
-        target = self._folder / path
-        with self._temporary(path) as temporary:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.replace(target)
-
-    def remove_folder(self, folder: str) -> None:
-        # Renamed away first, so that a reader meets all of it or nothing.
-        if (self._folder / folder).exists():
-            with self._temporary(folder) as temporary:
-                (self._folder / folder).rename(temporary)
-                shutil.rmtree(temporary)
-
-    def lock(self, sweep: str) -> Lock:
-        lock = FileLock(self._folder / LOCKS / f"{sweep}.lock", sweep)
-        shutil.rmtree(self._temporaries(sweep), ignore_errors=True)
-        return lock
-
-    def _temporaries(self, sweep: str) -> Path:
-        return self._folder / TEMPORARY / sweep
-
-    @contextlib.contextmanager
-    def _temporary(self, path: str) -> Iterator[Path]:
-        """A new name in a folder of this sweep's own, which only the holder of its lock clears."""
-        sweep = next(part for part in Path(path).parts if part.startswith("sweep=")).removeprefix("sweep=")
-        temporary = self._temporaries(sweep) / secrets.token_hex(8)
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-class FileLock:
-    """An advisory lock on a file (flock); the operating system releases it when its process ends, anyhow."""
-
-    def __init__(self, path: Path, sweep: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: Any = path.open("a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.seek(0)
-            owner = self._file.read().strip() or "another process"
-            self._file.close()
-            raise ResultsError(f"sweep '{sweep}' is being written by {owner}; wait until it ends") from None
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
-        self._file.flush()
-
-    def check(self) -> None:
-        """Nothing to do: nobody can take a held flock over."""
-
-    def release(self) -> None:
-        self._file.close()
+    def _merges(self) -> dict[str, Merge]:
+        merges = {}
+        for note in self._all(MERGES):
+            try:
+                merges[note] = Merge(**json.loads(self.read_bytes(note)))
+            except FileNotFoundError:
+                continue  # the merge has ended since
+            except (ValueError, TypeError) as error:
+                raise ResultsError(f"{self.shown}/{note} cannot be read: {error}") from error
+        return merges

@@ -1,10 +1,10 @@
 """Which folder and which name a file of results has; the only place that knows.
 
 results/
-  sweeps/sweep=digits/sweep.parquet
-  trials/sweep=digits/strategy=grid/part-20250131T235959Z-1f0c9a2b-0000.parquet
+  sweeps/sweep=digits/part-20250131T235959Z-1f0c9a2b-0000.parquet
+  trials/sweep=digits/strategy=grid/part-20250131T235959Z-83d1e27f-0000.parquet
   epochs/…, steps/…                       as trials
-  .searcher/locks/, .searcher/tmp/        beside the data sets, so that no reader's glob meets them
+  .searcher/locks/, tmp/, merges/         beside the data sets, so that no reader's glob meets them
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from searcher.errors import ResultsError
-from searcher.results.schema import SWEEPS, DataSet
+from searcher.results.schema import DataSet
 
 LOCKS = ".searcher/locks"
 TEMPORARY = ".searcher/tmp"
+MERGES = ".searcher/merges"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -48,8 +49,9 @@ def folder(data_set: DataSet, sweep: str, strategy: str = "") -> str:
     return f"{path}/strategy={check_name('strategy', strategy)}" if strategy else path
 
 
-def sweep_file(sweep: str) -> str:
-    return f"{folder(SWEEPS, sweep)}/sweep.parquet"
+def merge_note(folder_path: str) -> str:
+    """Where it is noted that files of this folder are being merged."""
+    return f"{MERGES}/{folder_path}.json"
 
 
 def place_of(path: str) -> Place | None:

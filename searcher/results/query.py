@@ -12,9 +12,10 @@ import duckdb
 import pyarrow as pa
 
 from searcher.errors import NothingFoundError, ResultsError, nearest
-from searcher.results.files import open_files
 from searcher.results.layout import Place, place_of
+from searcher.results.local import LocalFiles
 from searcher.results.schema import DATA_SETS, SWEEPS, DataSet
+from searcher.results.storage import open_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,14 +102,13 @@ class Results:
         """
 
         def ask() -> Any:
-            connection = _connect()
+            connection, prefix = self._connect()
             paths = self._paths()
             for data_set in DATA_SETS.values():
                 # A view opens its files; the query does not have to wait for those that it does not name.
                 if re.search(rf"\b{data_set.name}\b", query, re.IGNORECASE):
-                    connection.execute(
-                        f"create view {data_set.name} as {self._scan(connection, data_set, paths)}"
-                    )
+                    scan = _scan(connection, data_set, prefix, paths)
+                    connection.execute(f"create view {data_set.name} as {scan}")
             relation = connection.sql(query)
             if relation is None:
                 raise ResultsError("the query gives no table; write one that begins with select")
@@ -133,9 +133,9 @@ class Results:
         self, data_set: DataSet, sweep: Names, strategy: Names, where: str, columns: Sequence[str], to: Form
     ) -> Any:
         def ask() -> Any:
-            connection = _connect()
+            connection, prefix = self._connect()
             paths = _chosen(_chosen(self._paths(), "sweep", _listed(sweep)), "strategy", _listed(strategy))
-            relation = connection.sql(self._scan(connection, data_set, paths))
+            relation = connection.sql(_scan(connection, data_set, prefix, paths))
             for name in columns:
                 if name not in relation.columns:
                     raise ResultsError(
@@ -152,28 +152,26 @@ class Results:
     def _paths(self) -> dict[str, Place]:
         """Every file and what it holds."""
         paths = {
-            path: place
-            for data_set in DATA_SETS
-            for path in self._files.list(data_set)
-            if (place := place_of(path)) is not None
+            path: place for path in self._files.list(*DATA_SETS) if (place := place_of(path)) is not None
         }
         if not paths:
             raise NothingFoundError(f"there are no results in {self._files.shown}")
         return paths
 
-    def _scan(self, connection: duckdb.DuckDBPyConnection, data_set: DataSet, paths: Iterable[str]) -> str:
-        """SQL that reads the files of a data set, with every declared column, also those that no file has."""
-        declared = pa.schema([column.field for column in (*data_set.partitions, *data_set.columns)])
-        connection.register(f"no_{data_set.name}", declared.empty_table())
-        scan = f"select * from no_{data_set.name}"
-        chosen = [f"{self._files.root}/{path}" for path in paths if path.startswith(f"{data_set.name}/")]
-        if not chosen:
-            return scan
-        keys = ", ".join(f"{_text(column.name)}: varchar" for column in data_set.partitions)
-        return (
-            f"{scan} union all by name select * from read_parquet([{', '.join(map(_text, chosen))}], "
-            f"hive_partitioning=true, union_by_name=true, hive_types={{{keys}}})"
+    def _connect(self) -> tuple[duckdb.DuckDBPyConnection, str]:
+        """A connection, and what the paths of files begin with in it.
+
+        One for each question: so threads do not share one, and nothing is remembered of files that change.
+        """
+        connection = duckdb.connect(
+            config={"autoinstall_known_extensions": "false", "python_enable_replacements": "false"}
         )
+        connection.execute("set TimeZone = 'UTC'")
+        if isinstance(self._files, LocalFiles):
+            return connection, self._files.root
+        from searcher.results.bridge import register
+
+        return connection, register(connection, self._files.filesystem) + self._files.root
 
     def _reading(self, ask: Callable[[], _Answer]) -> _Answer:
         """Asks again when a file went away between listing and reading: another has taken its place."""
@@ -191,13 +189,19 @@ class Results:
         raise AssertionError("unreachable")
 
 
-def _connect() -> duckdb.DuckDBPyConnection:
-    """One connection for each question: thread-safe, and nothing remembered of files that change."""
-    connection = duckdb.connect(
-        config={"autoinstall_known_extensions": "false", "python_enable_replacements": "false"}
+def _scan(connection: duckdb.DuckDBPyConnection, data_set: DataSet, prefix: str, paths: Iterable[str]) -> str:
+    """SQL that reads the files of a data set, with every declared column, also those that no file has."""
+    declared = pa.schema([column.field for column in (*data_set.partitions, *data_set.columns)])
+    connection.register(f"no_{data_set.name}", declared.empty_table())
+    scan = f"select * from no_{data_set.name}"
+    chosen = [_text(f"{prefix}/{path}") for path in paths if path.startswith(f"{data_set.name}/")]
+    if not chosen:
+        return scan
+    keys = ", ".join(f"{_text(column.name)}: varchar" for column in data_set.partitions)
+    return (
+        f"{scan} union all by name select * from read_parquet([{', '.join(chosen)}], "
+        f"hive_partitioning=true, union_by_name=true, hive_types={{{keys}}})"
     )
-    connection.execute("set TimeZone = 'UTC'")
-    return connection
 
 
 def _convert(relation: duckdb.DuckDBPyRelation, to: Form) -> Any:

@@ -11,10 +11,12 @@ import pyarrow as pa
 
 from searcher.errors import ResultsError, SweepExistsError
 from searcher.records import History
-from searcher.results.files import Files, open_files
-from searcher.results.layout import check_name, folder, place_of, sweep_file
+from searcher.results.compaction import compact
+from searcher.results.files import Files, Lock
+from searcher.results.layout import check_name, folder, place_of
 from searcher.results.rows import SweepRow, conform, to_records
-from searcher.results.schema import EPOCHS, SCHEMA_VERSION, STEPS, SWEEPS, TRIALS
+from searcher.results.schema import DATA_SETS, EPOCHS, SCHEMA_VERSION, STEPS, SWEEPS, TRIALS
+from searcher.results.storage import open_files
 from searcher.results.writer import SweepWriter
 
 Mode = Literal["new", "resume", "overwrite"]
@@ -49,10 +51,9 @@ class Store:
         """
         name = check_name("sweep", row.name)
         with self._errors(f"begin sweep '{name}'"):
-            lock = self._files.lock(name)
+            lock = self._lock(name)
             try:
-                exists = name in self.sweeps()
-                if exists and mode == "new":
+                if mode == "new" and name in self.sweeps():
                     raise SweepExistsError(
                         f"sweep '{name}' is already in {self._files.shown}: "
                         "--resume trains only what is missing, --overwrite deletes it first"
@@ -73,17 +74,48 @@ class Store:
     def delete(self, sweep: str) -> None:
         """Deletes a sweep and everything measured in it, if it exists. ResultsError while it is written."""
         with self._errors(f"delete sweep '{sweep}'"):
-            lock = self._files.lock(check_name("sweep", sweep))
+            lock = self._lock(sweep)
             try:
                 _delete(self._files, sweep)
             finally:
                 lock.release()
 
+    def compact(self, sweep: str) -> None:
+        """Merges the small files of a sweep, as its writer does when it completes.
+
+        A reader meets each row once all the while. One that had listed the files before finds some of them
+        gone: `Results` asks again by itself, a plain reader gets FileNotFoundError and can be called again.
+        Where a folder cannot be exchanged in one step (object storage, network file systems, other systems
+        than Linux), a plain reader can for a moment meet rows twice; `Results` cannot.
+
+        Raises:
+            ResultsError: the sweep is being written, or storage refuses; nothing is lost.
+        """
+        with self._errors(f"compact sweep '{sweep}'"):
+            lock = self._lock(sweep)
+            try:
+                for data_set in (STEPS, EPOCHS, TRIALS):
+                    compact(self._files, data_set, folder(data_set, sweep))
+            finally:
+                lock.release()
+
+    def _lock(self, sweep: str) -> Lock:
+        """The right to write a sweep, with what a killed writer left half merged cleared up."""
+        lock = self._files.lock(check_name("sweep", sweep))
+        try:
+            for data_set in DATA_SETS.values():
+                self._files.finish_merges(folder(data_set, sweep))
+        except BaseException:
+            lock.release()
+            raise
+        return lock
+
     def _created(self, name: str) -> float | None:
         """When the sweep was first begun, in seconds since the Unix epoch; None if there is none."""
-        if sweep_file(name) not in self._files.list(folder(SWEEPS, name)):
+        paths = self._files.list(folder(SWEEPS, name))
+        if not paths:
             return None
-        row = self._files.read(sweep_file(name), columns=["created", "schema_version"])
+        row = self._files.read(paths[0], columns=["created", "schema_version"])
         if (version := row.column("schema_version")[0].as_py()) > SCHEMA_VERSION:
             raise ResultsError(
                 f"sweep '{name}' was written by a newer searcher: its schema is {version}, "

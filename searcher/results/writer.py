@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -12,8 +13,10 @@ import pyarrow as pa
 
 from searcher.errors import ResultsError
 from searcher.records import EpochRecord, Record
-from searcher.results.files import Files, Lock, encode
-from searcher.results.layout import check_name, folder, place_of, sweep_file
+from searcher.results.compaction import compact
+from searcher.results.encoding import encode
+from searcher.results.files import Files, Lock
+from searcher.results.layout import check_name, folder, new_file_names, place_of
 from searcher.results.partition import Partition
 from searcher.results.rows import SweepRow, data_set_of, sweep_table
 from searcher.results.schema import DATA_SETS, EPOCHS, STEPS, SWEEPS, TRIALS
@@ -98,6 +101,11 @@ class SweepWriter:
             self._thread.join()
             self._raise_failure()
             self._translate(lambda: self._save_row(status, time.time()))
+            if status == "completed":
+                # All is stored. A merge that fails loses nothing, and Store.compact can make up for it.
+                with contextlib.suppress(OSError, pa.ArrowException):
+                    for data_set in (STEPS, EPOCHS, TRIALS):
+                        compact(self._files, data_set, folder(data_set, self._row.name))
         finally:
             self._lock.release()
 
@@ -186,20 +194,22 @@ class SweepWriter:
     def _load(self) -> None:
         """Takes over what a resumed sweep has stored; trials that were interrupted will be trained again."""
         for data_set in (STEPS, EPOCHS, TRIALS):
-            stored: dict[str, list[str]] = {}
-            for path in self._files.list(folder(data_set, self._row.name)):
-                place = place_of(path)
-                if place is not None and place.strategy:
-                    stored.setdefault(place.strategy, []).append(path)
-            for strategy, paths in stored.items():
+            places = map(place_of, self._files.list(folder(data_set, self._row.name)))
+            for strategy in {place.strategy for place in places if place is not None} - {""}:
                 partition = self._partition(data_set.name, strategy)
-                partition.load(paths)
+                partition.load()
                 partition.remove(partition.interrupted)
                 self._metrics |= partition.extras
 
     def _save_row(self, status: str, finished: float | None) -> None:
         table = sweep_table(self._row, status=status, created=self._created, finished=finished)
-        self._files.write(sweep_file(self._row.name), encode(table, SWEEPS))
+        place = folder(SWEEPS, self._row.name)
+        self._files.finish_merges(place)
+        path, content = new_file_names(place).next(), encode(table, SWEEPS)
+        if old := self._files.list(place):
+            self._files.merge(place, old, {path: content})
+        else:
+            self._files.write(path, content)
 
 
 _SCHEMAS = {data_set.name: data_set.schema() for data_set in DATA_SETS.values()}
