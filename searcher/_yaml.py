@@ -87,7 +87,14 @@ for _name, _pattern, _first in (
 
 
 class _Dumper(yaml.SafeDumper):
-    """Short lists of values on one line, everything written out where it stands."""
+    """Short lists stand on one line, nothing is written as an alias, and no text reads back as a number.
+
+    PyYAML quotes what YAML 1.1 would misread, which serves other readers; `1e3` it must be told of.
+    """
+
+    def represent_text(self, data: str) -> yaml.ScalarNode:
+        style = "'" if any(pattern.match(data) for pattern in _PATTERNS) else None
+        return self.represent_scalar(_TAG + "str", data, style=style)
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
@@ -95,6 +102,10 @@ class _Dumper(yaml.SafeDumper):
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:
         plain = all(isinstance(item, (str, int, float)) for item in sequence)
         return super().represent_sequence(tag, sequence, flow_style=plain or flow_style)
+
+
+_PATTERNS = [pattern for rules in _Loader.yaml_implicit_resolvers.values() for _, pattern in rules]
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def read_yaml(text: str) -> Any:

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from searcher._yaml import read_yaml, write_yaml
@@ -318,6 +318,7 @@ _trees = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(_trees)
+@example({"1e3": ["0o7", "off", "1_0", "\x85", "~"]})
 def test_what_is_written_reads_back(value: object) -> None:
     assert read_yaml(write_yaml(value)) == value
 
