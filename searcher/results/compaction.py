@@ -43,9 +43,7 @@ def _merge(files: Files, data_set: DataSet, folder: str, group: list[str], path:
     if len(group) < 2:
         return
     tables = [files.read(member) for member in group]
-    extras = (
-        set().union(*(data_set.extras(table.schema) for table in tables)) if data_set is EPOCHS else set()
-    )
+    extras = set().union(*(data_set.extras(table.schema) for table in tables)) if data_set is EPOCHS else set()
     schema = data_set.schema(extras)
     merged = pa.concat_tables([conform(table, schema) for table in tables])
     files.merge(folder, group, {path: encode(merged, data_set)})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -13,7 +15,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from searcher.errors import ResultsError
-from searcher.results.layout import MERGES, merge_note
+from searcher.results.layout import MERGES, merge_notes, new_merge_note
 
 
 class Lock(Protocol):
@@ -58,15 +60,15 @@ class Files(ABC):
         here; reading that one raises FileNotFoundError, and the reader lists again.
         """
         paths = {path for folder in folders for path in self._all(folder) if path.endswith(".parquet")}
-        return sorted(paths.difference(*(merge.hidden(paths) for merge in self._merges().values())))
+        return sorted(paths.difference(*(merge.hidden(paths) for merge in self._merges(*folders).values())))
 
     def read(self, path: str, columns: builtins.list[str] | None = None) -> pa.Table:
-        with self.filesystem.open_input_file(f"{self.root}/{path}") as source:
+        with self._open(path) as source:
             return pq.ParquetFile(source).read(columns=columns)
 
     def shape(self, path: str) -> tuple[int, pa.Schema]:
         """Number of rows, and schema; reads the file's footer alone."""
-        with self.filesystem.open_input_file(f"{self.root}/{path}") as source:
+        with self._open(path) as source:
             file = pq.ParquetFile(source)
             return file.metadata.num_rows, file.schema_arrow
 
@@ -80,16 +82,14 @@ class Files(ABC):
         each row once at every moment, and a crash is cleared up by `finish_merges`. A plain reader that lists
         the folder between the first new file and the last removal meets rows twice.
         """
-        self.write(merge_note(folder), pa.py_buffer(json.dumps(asdict(Merge(old, [*new]))).encode()))
+        self.write(new_merge_note(folder), pa.py_buffer(json.dumps(asdict(Merge(old, [*new]))).encode()))
         for path, content in new.items():
             self.write(path, content)
         self.finish_merges(folder)
 
     def finish_merges(self, folder: str) -> None:
         """Ends, or undoes, the merges of this folder, or under it, that a crash has cut short."""
-        for note, merge in self._merges().items():
-            if note != merge_note(folder) and not note.startswith(f"{MERGES}/{folder}/"):
-                continue
+        for note, merge in self._merges(folder).items():
             present = set(self._all(merge.old[0].rpartition("/")[0]))
             for path in present.intersection(merge.hidden(present)):
                 self.remove(path)
@@ -108,18 +108,34 @@ class Files(ABC):
         """The right to write this sweep; clears what a killed writer left. ResultsError if it is taken."""
 
     def read_bytes(self, path: str) -> bytes:
-        with self.filesystem.open_input_stream(f"{self.root}/{path}") as source:
+        with self._open(path) as source:
             content: bytes = source.read()
         return content
+
+    @contextlib.contextmanager
+    def _open(self, path: str) -> Iterator[pa.NativeFile]:
+        """Opens a file. Raises FileNotFoundError also if it goes away while it is read."""
+        place = f"{self.root}/{path}"
+        try:
+            with self.filesystem.open_input_file(place) as source:
+                yield source
+        except OSError as error:
+            if self.filesystem.get_file_info(place).type == pafs.FileType.NotFound:
+                raise FileNotFoundError(f"{place} has gone away") from error
+            raise
 
     def _all(self, folder: str) -> builtins.list[str]:
         selector = pafs.FileSelector(f"{self.root}/{folder}", recursive=True, allow_not_found=True)
         infos = self.filesystem.get_file_info(selector)
         return [info.path[len(self.root) + 1 :] for info in infos if info.type == pafs.FileType.File]
 
-    def _merges(self) -> dict[str, Merge]:
+    def _merges(self, *folders: str) -> dict[str, Merge]:
+        """The merges under these folders that are under way or were cut short, by their notes."""
         merges = {}
+        wanted = tuple(map(merge_notes, folders))
         for note in self._all(MERGES):
+            if not note.startswith(wanted):
+                continue
             try:
                 merges[note] = Merge(**json.loads(self.read_bytes(note)))
             except FileNotFoundError:

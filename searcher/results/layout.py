@@ -49,9 +49,13 @@ def folder(data_set: DataSet, sweep: str, strategy: str = "") -> str:
     return f"{path}/strategy={check_name('strategy', strategy)}" if strategy else path
 
 
-def merge_note(folder_path: str) -> str:
-    """Where it is noted that files of this folder are being merged."""
-    return f"{MERGES}/{folder_path}.json"
+def merge_notes(folder_path: str) -> str:
+    """Where it is noted that files of this folder, or under it, are being merged."""
+    return f"{MERGES}/{folder_path}/"
+
+
+def new_merge_note(folder_path: str) -> str:
+    return f"{merge_notes(folder_path)}{secrets.token_hex(8)}.json"
 
 
 def place_of(path: str) -> Place | None:

@@ -21,6 +21,8 @@ from searcher.results.layout import LOCKS
 LEASE_SECONDS = 30.0
 """How long a lease lasts that is not renewed; it is renewed three times as often."""
 
+_LEASE_BYTES = 1024
+
 SETTLE_SECONDS = 0.5
 """Longer than one who takes a lease needs between looking and writing."""
 
@@ -131,7 +133,9 @@ class LeaseLock:
             pid=os.getpid(),
             expires=time.time() + LEASE_SECONDS,
         )
-        self._files.write(self._path, pa.py_buffer(json.dumps(asdict(lease)).encode()))
+        # Of one length always: who reads it while it is replaced gets one or the other, and not a part.
+        text = json.dumps(asdict(lease)).ljust(_LEASE_BYTES)
+        self._files.write(self._path, pa.py_buffer(text.encode()))
         return lease.expires
 
     def _read(self) -> Lease | None:

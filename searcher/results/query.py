@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -25,7 +24,7 @@ Names = str | Sequence[str] | None
 _Answer = TypeVar("_Answer")
 
 _TRIES = 5
-_PAUSE_SECONDS = 0.1
+_NOT_UNDERSTOOD = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.DataError)
 
 
 def open_results(root: str | Path) -> Results:
@@ -101,9 +100,8 @@ class Results:
             ResultsError: the query is faulty; says where.
         """
 
-        def ask() -> Any:
+        def ask(paths: dict[str, Place]) -> Any:
             connection, prefix = self._connect()
-            paths = self._paths()
             for data_set in DATA_SETS.values():
                 # A view opens its files; the query does not have to wait for those that it does not name.
                 if re.search(rf"\b{data_set.name}\b", query, re.IGNORECASE):
@@ -132,15 +130,13 @@ class Results:
     def _select(
         self, data_set: DataSet, sweep: Names, strategy: Names, where: str, columns: Sequence[str], to: Form
     ) -> Any:
-        def ask() -> Any:
+        def ask(paths: dict[str, Place]) -> Any:
             connection, prefix = self._connect()
-            paths = _chosen(_chosen(self._paths(), "sweep", _listed(sweep)), "strategy", _listed(strategy))
-            relation = connection.sql(_scan(connection, data_set, prefix, paths))
+            chosen = _chosen(_chosen(paths, "sweep", _listed(sweep)), "strategy", _listed(strategy))
+            relation = connection.sql(_scan(connection, data_set, prefix, chosen))
             for name in columns:
                 if name not in relation.columns:
-                    raise ResultsError(
-                        f"{data_set.name} has no column '{name}'.{nearest(name, relation.columns)}"
-                    )
+                    raise ResultsError(f"{data_set.name} has no column '{name}'.{nearest(name, relation.columns)}")
             if where:
                 relation = relation.filter(where)
             if columns:
@@ -151,9 +147,7 @@ class Results:
 
     def _paths(self) -> dict[str, Place]:
         """Every file and what it holds."""
-        paths = {
-            path: place for path in self._files.list(*DATA_SETS) if (place := place_of(path)) is not None
-        }
+        paths = {path: place for path in self._files.list(*DATA_SETS) if (place := place_of(path)) is not None}
         if not paths:
             raise NothingFoundError(f"there are no results in {self._files.shown}")
         return paths
@@ -173,20 +167,22 @@ class Results:
 
         return connection, register(connection, self._files.filesystem) + self._files.root
 
-    def _reading(self, ask: Callable[[], _Answer]) -> _Answer:
-        """Asks again when a file went away between listing and reading: another has taken its place."""
-        for again in range(_TRIES):
-            try:
-                return ask()
-            except (duckdb.IOException, FileNotFoundError) as error:
-                if again == _TRIES - 1:
-                    raise ResultsError(f"cannot read {self._files.shown}: {error}") from error
-                time.sleep(_PAUSE_SECONDS * 2**again)
-            except duckdb.ProgrammingError as error:
-                raise ResultsError(f"the query is not understood: {error}") from error
-            except (duckdb.Error, OSError, pa.ArrowException) as error:
-                raise ResultsError(f"cannot read {self._files.shown}: {error}") from error
-        raise AssertionError("unreachable")
+    def _reading(self, ask: Callable[[dict[str, Place]], _Answer]) -> _Answer:
+        """Asks with the files that there are; again, if they are others by the time that this has failed."""
+        try:
+            paths = self._paths()
+            for _ in range(_TRIES):
+                try:
+                    return ask(paths)
+                except _NOT_UNDERSTOOD as error:
+                    raise ResultsError(f"the query is not understood: {_told(error)}") from error
+                except (duckdb.Error, OSError, pa.ArrowException) as error:
+                    before, paths, failure = paths, self._paths(), error
+                    if paths == before:
+                        break
+        except (OSError, pa.ArrowException) as error:
+            failure = error
+        raise ResultsError(f"cannot read {self._files.shown}: {failure}") from failure
 
 
 def _scan(connection: duckdb.DuckDBPyConnection, data_set: DataSet, prefix: str, paths: Iterable[str]) -> str:
@@ -230,6 +226,11 @@ def _chosen(paths: dict[str, Place], key: Literal["sweep", "strategy"], names: l
             stored = f"there are {', '.join(sorted(known))}" if known else "there are none yet"
             raise NothingFoundError(f"the results hold no {key} '{name}'; {stored}.{nearest(name, known)}")
     return {path: place for path, place in paths.items() if not names or getattr(place, key) in names}
+
+
+def _told(error: duckdb.Error) -> str:
+    """DuckDB's words in one line, without the picture of the place that it draws below them."""
+    return " ".join(str(error).partition("\nLINE ")[0].split())
 
 
 def _listed(names: Names) -> list[str]:

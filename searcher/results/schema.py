@@ -143,9 +143,7 @@ TRIALS = DataSet(
         Column("last_test_loss", _FLOAT, "test loss of the last epoch"),
         Column("last_test_accuracy", _FLOAT, "test accuracy of the last epoch"),
         Column("holdout_loss", _FLOAT, "loss on the holdout split with the weights of the best epoch"),
-        Column(
-            "holdout_accuracy", _FLOAT, "accuracy on the holdout split with the weights of the best epoch"
-        ),
+        Column("holdout_accuracy", _FLOAT, "accuracy on the holdout split with the weights of the best epoch"),
         Column("epochs", _NUMBER, "epochs trained", "epochs"),
         Column("steps", _COUNT, "optimizer steps taken", "steps"),
         Column("samples", _COUNT, "training samples processed: the cost", "samples"),
@@ -173,7 +171,8 @@ EPOCHS = DataSet(
         Column("test_accuracy", _FLOAT, "accuracy on the test split; null for a task that has none"),
         Column("lr", _FLOAT, "learning rate of the epoch's last step"),
         Column("momentum", _FLOAT, "momentum of the epoch's last step"),
-        Column("lr_left", _FLOAT, "largest rate still to come, as a fraction of the configuration's lr"),
+        Column("lr_left", _FLOAT, "largest rate still to come, as a fraction of this epoch's lr"),
+        Column("lr_low", _FLOAT, "smallest rate still to come, as a fraction of this epoch's lr"),
         Column("time", _TIME, "when the epoch ended"),
     ),
     key=("trial_id", "epoch"),

@@ -128,9 +128,7 @@ class SweepWriter:
             taken = {name.casefold() for name in EPOCHS.names} | {name.casefold() for name in self._metrics}
             for name in sorted(record.extra.keys() - self._metrics):
                 if not name or name.casefold() in taken:
-                    raise ResultsError(
-                        f"the metric {name!r} has the name of a column of epochs; rename the metric"
-                    )
+                    raise ResultsError(f"the metric {name!r} has the name of a column of epochs; rename the metric")
                 self._metrics.add(name)
 
     def _raise_failure(self) -> None:
@@ -178,9 +176,7 @@ class SweepWriter:
             schema = self._epochs_schema if data_set is EPOCHS else _SCHEMAS[data_set.name]
             for (name, strategy), partition in self._partitions.items():
                 if name == data_set.name:
-                    records = [
-                        r for r in self._batch if data_set_of(r) is data_set and r.strategy == strategy
-                    ]
+                    records = [r for r in self._batch if data_set_of(r) is data_set and r.strategy == strategy]
                     partition.add(records, schema)
                     partition.save(schema)
         self._batch.clear()

@@ -1,0 +1,377 @@
+"""What the store promises, on every kind of storage."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from result_examples import ending, epoch, step, sweep_row, trial
+
+from searcher.errors import NothingFoundError, ResultsError, SweepExistsError
+from searcher.records import Configuration, EpochRecord, Kind, Record, Status, Trial
+from searcher.results import partition, writer
+from searcher.results.query import open_results
+from searcher.results.storage import open_files
+from searcher.results.store import Store, read_history
+
+CHILD = Path(__file__).with_name("writing_child.py")
+
+
+class StoreContract:
+    """Inherited by each backend, which gives `root`."""
+
+    @pytest.fixture
+    def root(self) -> str:
+        raise NotImplementedError
+
+    def test_what_goes_in_comes_out(self, root: str) -> None:
+        train = trial(milestones=(0.5, 0.75), gamma=0.1)
+        test = trial(kind=Kind.RANGE_TEST, strategy="one_cycle", optimizer="adamw", cycles=2)
+        curve = [epoch(train, 1, test_accuracy=None), epoch(train, 2, train_loss=math.inf, extra={"f1": 0.5})]
+        ramp = [step(test, 1), step(test, 2, test_loss=1.5)]
+        ends = [
+            ending(train, Status.DIVERGED, best_epoch=1, best_test_loss=2.0, holdout_accuracy=0.25),
+            ending(test, started=0.0, finished=0.0),
+        ]
+        with Store(root).begin(sweep_row()) as sweep:
+            sweep.write([*curve, *ramp, *ends])
+        histories = read_history(root, "demo", ["grid", "one_cycle", "random"])
+        assert histories["grid"].finished == {train.trial_id: ends[0]}
+        assert histories["one_cycle"].finished == {test.trial_id: ends[1]}
+        assert histories["grid"].epochs(train) == curve
+        assert histories["one_cycle"].steps(test) == ramp
+        assert not histories["random"].finished
+
+    def test_a_reader_sees_a_running_sweep(self, root: str) -> None:
+        one = trial()
+        with Store(root).begin(sweep_row()) as sweep:
+            assert open_results(root).sweeps()["status"].tolist() == ["running"]
+            for number in (1, 2, 3):
+                sweep.write([epoch(one, number)])
+                sweep.flush()
+                assert open_results(root).epochs()["epoch"].tolist() == list(range(1, number + 1))
+        row = open_results(root).sweeps().iloc[0]
+        assert (row["status"], row["sweep"]) == ("completed", "demo")
+        assert row["created"] <= row["finished"]
+
+    def test_a_name_that_exists_is_refused(self, root: str) -> None:
+        Store(root).begin(sweep_row()).close("completed")
+        with pytest.raises(SweepExistsError, match=r"'demo' is already .*--resume.*--overwrite"):
+            Store(root).begin(sweep_row())
+        Store(root).begin(sweep_row("other")).close("completed")
+        assert Store(root).sweeps() == ["demo", "other"]
+
+    def test_overwrite_forgets_everything(self, root: str) -> None:
+        with Store(root).begin(sweep_row()) as sweep:
+            sweep.write([epoch(trial(strategy="old"), 1, extra={"f1": 1.0})])
+        with Store(root).begin(sweep_row(), mode="overwrite") as sweep:
+            sweep.write([epoch(trial(), 1)])
+        epochs = open_results(root).epochs()
+        assert epochs["strategy"].tolist() == ["grid"]
+        assert "f1" not in epochs
+
+    def test_delete(self, root: str) -> None:
+        with Store(root).begin(sweep_row()) as sweep:
+            sweep.write([epoch(trial(), 1), step(trial(), 1), ending(trial())])
+        Store(root).delete("demo")
+        assert Store(root).sweeps() == []
+        with pytest.raises(NothingFoundError):
+            open_results(root).trials()
+
+    def test_one_writer_at_a_time(self, root: str) -> None:
+        with Store(root).begin(sweep_row()):
+            for action in (
+                lambda: Store(root).begin(sweep_row(), mode="resume"),
+                lambda: Store(root).begin(sweep_row(), mode="overwrite"),
+                lambda: Store(root).delete("demo"),
+                lambda: Store(root).compact("demo"),
+            ):
+                with pytest.raises(ResultsError, match=f"'demo' is being written by process {os.getpid()}"):
+                    action()
+        Store(root).begin(sweep_row(), mode="resume").close("completed")
+
+    def test_a_resume_drops_what_is_there_and_trains_interrupted_trials_again(self, root: str) -> None:
+        done, broken = trial(0), trial(1)
+        with Store(root).begin(sweep_row()) as sweep:
+            sweep.write([epoch(done, 1), ending(done), epoch(broken, 1), ending(broken, Status.INTERRUPTED)])
+            sweep.close("interrupted")
+        created = open_results(root).sweeps()["created"].tolist()
+        with Store(root).begin(sweep_row(), mode="resume") as sweep:
+            sweep.flush()
+            assert open_results(root).trials()["trial_id"].tolist() == [done.trial_id]
+            sweep.write([epoch(broken, 1, seconds=99.0), epoch(broken, 2), ending(broken), ending(done)])
+        assert keys(root) == Counter([(done.trial_id, 1), (broken.trial_id, 1), (broken.trial_id, 2)])
+        assert open_results(root).epochs(where="seconds > 90").empty
+        trials = open_results(root).trials()
+        assert sorted(trials["trial_id"]) == sorted([done.trial_id, broken.trial_id])
+        assert set(trials["status"]) == {"completed"}
+        assert open_results(root).sweeps()["created"].tolist() == created
+
+    def test_a_resume_of_nothing_begins(self, root: str) -> None:
+        with Store(root).begin(sweep_row(), mode="resume") as sweep:
+            sweep.write([epoch(trial(), 1)])
+        assert len(open_results(root).epochs()) == 1
+
+    def test_within_a_sweep_the_last_word_on_a_trial_counts_once(self, root: str) -> None:
+        one, two = trial(0), trial(1)
+        with Store(root).begin(sweep_row()) as sweep:
+            sweep.write([ending(one, Status.INTERRUPTED)])
+            sweep.flush()
+            sweep.write([ending(one), ending(two, Status.INTERRUPTED), ending(two, Status.FAILED)])
+            sweep.flush()
+            sweep.write([ending(one, Status.INTERRUPTED), ending(two)])
+        found = open_results(root).trials().set_index("trial_id")["status"].to_dict()
+        assert found == {one.trial_id: "completed", two.trial_id: "failed"}
+
+    def test_a_late_metric_gets_its_column_in_every_file_of_the_sweep(
+        self, root: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(partition, "ROWS_PER_FILE", 2)
+        with Store(root).begin(sweep_row()) as sweep:
+            for number in range(1, 4):
+                sweep.write([epoch(trial(), number), epoch(trial(1), number)])
+                sweep.flush()
+            sweep.write([epoch(trial(strategy="random"), 1, extra={"f1": 0.5})])
+            sweep.flush()
+            files = open_files(root)
+            assert len(files.list("epochs")) == 4
+            assert {tuple(files.shape(path)[1].names[-2:]) for path in files.list("epochs")} == {("time", "f1")}
+        with Store(root).begin(sweep_row(), mode="resume") as sweep:
+            sweep.write([epoch(trial(2, strategy="late"), 1)])
+        found = open_results(root).epochs(columns=["strategy", "f1"])
+        assert found["f1"].dropna().tolist() == [0.5]
+        assert found["strategy"].value_counts().to_dict() == {"grid": 6, "random": 1, "late": 1}
+
+    def test_compaction_keeps_each_row(self, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(partition, "ROWS_PER_FILE", 1)
+        with Store(root).begin(sweep_row()) as sweep:
+            for number in range(1, 6):
+                sweep.write([epoch(trial(), number), step(trial(), number), ending(trial(number))])
+                sweep.flush()
+            sweep.close("interrupted")
+        before = open_results(root).epochs().sort_values("epoch", ignore_index=True)
+        assert len(open_files(root).list("epochs")) == 5
+        Store(root).compact("demo")
+        assert [len(open_files(root).list(name)) for name in ("epochs", "steps", "trials")] == [1, 1, 1]
+        assert open_results(root).epochs().equals(before)
+        with Store(root).begin(sweep_row(), mode="resume") as sweep:
+            sweep.write([epoch(trial(), number) for number in range(1, 8)])
+        assert open_results(root).epochs()["epoch"].tolist() == list(range(1, 8))
+        assert len(open_files(root).list("epochs")) == 1
+
+    def test_two_sweeps_at_once(self, root: str) -> None:
+        def run(name: str, seeds: range) -> None:
+            with Store(root).begin(sweep_row(name)) as sweep:
+                for seed in seeds:
+                    sweep.write([epoch(trial(seed), number) for number in (1, 2)] + [ending(trial(seed))])
+                    sweep.flush()
+
+        threads = [threading.Thread(target=run, args=(f"sweep-{n}", range(3 * n, 3 * n + 3))) for n in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        counts = open_results(root).sql("select sweep, count(*) as n from epochs group by 1 order by 1")
+        assert counts.to_dict("list") == {"sweep": ["sweep-0", "sweep-1"], "n": [6, 6]}
+        assert set(open_results(root).sweeps()["status"]) == {"completed"}
+
+    def test_kill_9_then_resume(self, root: str) -> None:
+        child = subprocess.Popen([sys.executable, str(CHILD), root])
+        try:
+            seen = _wait_for_epochs(root, 20, child)
+        finally:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+        survived = keys(root)
+        assert survived.keys() >= seen
+        assert set(survived.values()) == {1}
+        stored = read_history(root, "demo", ["grid"])["grid"]
+        for record in stored:  # a trial that counts as finished is not trained again, so must be whole
+            assert len(stored.epochs(record.trial)) == 3
+        with Store(root).begin(sweep_row(), mode="resume") as sweep:
+            sweep.write(records_of_demo(40))
+        assert keys(root) == Counter((trial(seed).trial_id, n) for seed in range(40) for n in (1, 2, 3))
+        assert open_results(root).trials()["trial_id"].is_unique
+
+    def test_a_closed_sweep_takes_nothing_more(self, root: str) -> None:
+        sweep = Store(root).begin(sweep_row())
+        sweep.close("completed")
+        sweep.close("failed")
+        with pytest.raises(ResultsError, match="'demo' are closed"):
+            sweep.write([epoch(trial(), 1)])
+        assert open_results(root).sweeps()["status"].tolist() == ["completed"]
+
+
+class TestLocal(StoreContract):
+    @pytest.fixture
+    def root(self, local_root: str) -> str:
+        return local_root
+
+
+class TestS3(StoreContract):
+    @pytest.fixture
+    def root(self, s3_root: str) -> str:
+        return s3_root
+
+
+def records_of_demo(seeds: int) -> list[Record]:
+    """What the child process writes, in the order in which it does."""
+    return [
+        record
+        for seed in range(seeds)
+        for record in (*(epoch(trial(seed), number) for number in (1, 2, 3)), ending(trial(seed)))
+    ]
+
+
+def keys(root: str) -> Counter[tuple[str, int]]:
+    epochs = open_results(root).epochs(columns=["trial_id", "epoch"])
+    return Counter(zip(epochs["trial_id"], epochs["epoch"], strict=True))
+
+
+def _wait_for_epochs(root: str, count: int, child: subprocess.Popen[bytes]) -> set[tuple[str, int]]:
+    for _ in range(600):
+        assert child.poll() is None
+        try:
+            if len(seen := keys(root)) >= count:
+                return set(seen)
+        except NothingFoundError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("the child has written nothing within 30 s")
+
+
+@pytest.mark.parametrize("status", [KeyboardInterrupt, ValueError, None])
+def test_how_a_with_block_ends_is_how_the_sweep_ended(local_root: str, status: type[BaseException] | None) -> None:
+    def leave() -> None:
+        with Store(local_root).begin(sweep_row()) as sweep:
+            sweep.write([epoch(trial(), 1)])
+            if status is not None:
+                raise status
+
+    if status is None:
+        leave()
+    else:
+        with pytest.raises(status):
+            leave()
+    expected = {KeyboardInterrupt: "interrupted", ValueError: "failed", None: "completed"}[status]
+    assert open_results(local_root).sweeps()["status"].tolist() == [expected]
+    assert len(open_results(local_root).epochs()) == 1
+
+
+def test_a_record_does_not_wait_for_a_flush(local_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert writer.FLUSH_SECONDS <= 2.5
+    monkeypatch.setattr(writer, "FLUSH_SECONDS", 0.01)
+    sweep = Store(local_root).begin(sweep_row())
+    sweep.write([epoch(trial(), 1)])
+    for _ in range(500):
+        if open_files(local_root).list("epochs"):
+            break
+        time.sleep(0.01)
+    assert keys(local_root) == Counter([(trial().trial_id, 1)])
+    sweep.close("completed")
+
+
+@pytest.mark.parametrize("bad", ["", "a/b", "..", "a b", "a=b", "-a", "x" * 101, "é"])
+def test_names_that_cannot_be_folders_are_refused(local_root: str, bad: str) -> None:
+    with pytest.raises(ResultsError, match="cannot name a folder"):
+        Store(local_root).begin(sweep_row(bad))
+    with (
+        Store(local_root).begin(sweep_row()) as sweep,
+        pytest.raises(ResultsError, match="cannot name a folder"),
+    ):
+        sweep.write([epoch(trial(strategy=bad), 1)])
+    assert Store(local_root).sweeps() == ["demo"]
+
+
+@pytest.mark.parametrize("metric", ["lr", "LR", "strategy", ""])
+def test_a_metric_with_the_name_of_a_column_is_refused(local_root: str, metric: str) -> None:
+    with Store(local_root).begin(sweep_row()) as sweep:
+        with pytest.raises(ResultsError, match="has the name of a column"):
+            sweep.write([epoch(trial(), 1, extra={metric: 1.0})])
+        sweep.write([epoch(trial(), 1)])
+    assert keys(local_root) == Counter([(trial().trial_id, 1)])
+
+
+def test_rows_are_sealed_into_files_of_bounded_size(local_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition, "ROWS_PER_FILE", 10)
+    with Store(local_root).begin(sweep_row()) as sweep:
+        for number in range(1, 26):
+            sweep.write([epoch(trial(), number)])
+            sweep.flush()
+        files = open_files(local_root)
+        assert [files.shape(path)[0] for path in files.list("epochs")] == [10, 10, 1, 1, 1, 1, 1]
+        sweep.close("failed")
+    with Store(local_root).begin(sweep_row(), mode="resume") as sweep:
+        sweep.write([epoch(trial(), number) for number in range(20, 31)])
+        sweep.flush()
+        assert sorted(files.shape(path)[0] for path in files.list("epochs")) == [10, 10, 10]
+
+
+def test_small_files_are_merged_while_the_sweep_runs(local_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition, "SMALL_FILES", 4)
+    with Store(local_root).begin(sweep_row()) as sweep:
+        for number in range(1, 12):
+            sweep.write([epoch(trial(), number)])
+            sweep.flush()
+            assert open_results(local_root).epochs()["epoch"].tolist() == list(range(1, number + 1))
+            assert len(open_files(local_root).list("epochs")) < 4
+
+
+def test_a_file_says_what_it_holds(local_root: str) -> None:
+    with Store(local_root).begin(sweep_row()) as sweep:
+        sweep.write([epoch(trial(seed), number) for number in (2, 1) for seed in (1, 0)])
+    (path,) = open_files(local_root).list("epochs")
+    file = pq.ParquetFile(f"{local_root}/{path}")
+    assert file.schema_arrow.metadata[b"searcher_schema_version"] == b"1"
+    assert file.schema_arrow.field("seconds").metadata[b"unit"] == b"s"
+    column = file.metadata.row_group(0).column(0)
+    assert (column.path_in_schema, column.compression) == ("trial_id", "ZSTD")
+    assert column.statistics.min == min(trial(0).trial_id, trial(1).trial_id)
+    table = file.read().select(["trial_id", "epoch"]).to_pylist()
+    assert table == sorted(table, key=lambda row: (row["trial_id"], row["epoch"]))
+
+
+_number = st.floats(allow_nan=False, width=64)
+_configurations = st.builds(
+    Configuration,
+    lr=_number | st.integers(0, 5),
+    momentum=_number,
+    weight_decay=_number | st.integers(0, 1),
+    batch_size=st.integers(1, 2**40),
+    schedule=st.sampled_from(["step", "one_cycle"]),
+    momentum_low=st.none() | _number,
+    cycles=st.none() | st.integers(1, 9),
+    milestones=st.none() | st.lists(_number).map(tuple),
+)
+
+
+@given(configuration=_configurations, seed=st.integers(0, 2**62))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_trial_keeps_its_id(local_root: str, configuration: Configuration, seed: int) -> None:
+    one = Trial(task="digits", strategy="grid", configuration=configuration, seed=seed, length=3)
+    with Store(local_root).begin(sweep_row(), mode="overwrite") as sweep:
+        sweep.write([ending(one)])
+    history = read_history(local_root, "demo", ["grid"])["grid"]
+    assert one in history
+    assert history.finished[one.trial_id].trial.configuration_id == one.configuration_id
+
+
+def test_times_are_kept_to_the_microsecond(local_root: str) -> None:
+    record = epoch(trial(), 1, time=1_700_000_000.123456)
+    with Store(local_root).begin(sweep_row()) as sweep:
+        sweep.write([record])
+    (found,) = read_history(local_root, "demo", ["grid"])["grid"].epochs(trial())
+    assert isinstance(found, EpochRecord)
+    assert found.time == record.time
+    assert str(open_results(local_root).epochs()["time"][0]) == "2023-11-14 22:13:20.123456+00:00"
