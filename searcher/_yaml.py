@@ -96,7 +96,7 @@ class _Dumper(yaml.SafeDumper):
         style = "'" if any(pattern.match(data) for pattern in _PATTERNS) else None
         return self.represent_scalar(_TAG + "str", data, style=style)
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+    def ignore_aliases(self, data: Any) -> bool:
         return True
 
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:

@@ -1,13 +1,13 @@
 """Every error that `searcher` raises on purpose.
 
-    SearcherError                 one clear line for the user; the command line prints it and exits with 2
-    ├── SweepError                the sweep file is wrong (also a ValueError): names the field
-    ├── TaskError                 a task cannot be found, imported, or does not give what a task must give
-    ├── ConfigurationError        a value that no training run can use (also a ValueError)
-    ├── ExecutionError            Ray cannot be reached, or cannot run what was asked
-    └── ResultsError              the results folder cannot be read or written
-        ├── SweepExistsError      a sweep of this name is already stored
-        └── NothingFoundError     the results hold no such sweep, strategy or trial
+SearcherError                 one clear line for the user; the command line prints it and exits with 2
+├── SweepError                the sweep file is wrong (also a ValueError): names the field
+├── TaskError                 a task cannot be found, imported, or does not give what a task must give
+├── ConfigurationError        a value that no training run can use (also a ValueError)
+├── ExecutionError            Ray cannot be reached, or cannot run what was asked
+└── ResultsError              the results folder cannot be read or written
+    ├── SweepExistsError      a sweep of this name is already stored
+    └── NothingFoundError     the results hold no such sweep, strategy or trial
 """
 
 from __future__ import annotations

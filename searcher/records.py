@@ -150,6 +150,7 @@ class EpochRecord:
         test_accuracy: None for a task that has no accuracy (a regression).
         lr, momentum: as used in the last step of the epoch.
         lr_left: the largest learning rate that is still to come, as a fraction of `lr`; 0 after the last step.
+        lr_low: the smallest learning rate that is still to come, as a fraction of `lr`; 0 after the last step.
         extra: further metrics of the task, by name.
     """
 
@@ -165,6 +166,7 @@ class EpochRecord:
     lr: float
     momentum: float
     lr_left: float
+    lr_low: float
     time: float
     extra: Mapping[str, float] = field(default_factory=dict)
 

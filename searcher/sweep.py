@@ -80,9 +80,7 @@ class Sweep(Model):
     """One file of intent: a task, the strategies to compare, the stopping rule, the resources."""
 
     name: FolderName = Field(description="the sweep's name, which becomes a folder's")
-    task: TaskName = Field(
-        description="a built-in task, my_package.my_module:make_task or ./my_task.py:make_task"
-    )
+    task: TaskName = Field(description="a built-in task, my_package.my_module:make_task or ./my_task.py:make_task")
     epochs: Count = Field(description="the length of a full training run, a whole number from 1")
     seeds: Values[Seed] = Field(description="a list of whole numbers from 0")
     strategies: Annotated[Items[StrategyEntry], AfterValidator(labels_differ)] = Field(
@@ -128,9 +126,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     except OSError as error:
         raise SweepError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise SweepError(
-            f"{path}: byte {error.start} is not UTF-8: {error.object[error.start]:#04x}"
-        ) from None
+        raise SweepError(f"{path}: byte {error.start} is not UTF-8: {error.object[error.start]:#04x}") from None
     try:
         data = read_yaml(text)
     except ValueError as error:

@@ -69,9 +69,7 @@ def changed_paths(mine: Any, theirs: Any, path: Path = ()) -> list[str]:
         return [line for key in keys for line in changed_paths(mine.get(key), theirs.get(key), (*path, key))]
     if isinstance(mine, list) and isinstance(theirs, list) and _has_mappings(mine + theirs):
         pairs = itertools.zip_longest(mine, theirs)
-        return [
-            line for i, (one, other) in enumerate(pairs) for line in changed_paths(one, other, (*path, i))
-        ]
+        return [line for i, (one, other) in enumerate(pairs) for line in changed_paths(one, other, (*path, i))]
     return [] if mine == theirs else [dotted(path)]
 
 

@@ -21,9 +21,7 @@ from searcher.sweep_errors import shown
 
 T = TypeVar("T")
 N = TypeVar("N", bound=float)
-_TASK = re.compile(
-    r"[A-Za-z_]\w*|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*|[^:]+\.py:[A-Za-z_]\w*", re.ASCII
-)
+_TASK = re.compile(r"[A-Za-z_]\w*|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*|[^:]+\.py:[A-Za-z_]\w*", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
@@ -87,14 +85,10 @@ def _one_of(known: Sequence[str]) -> BeforeValidator:
 
 LearningRate = Annotated[float, _number("a learning rate must be greater than 0", lambda value: value > 0)]
 WeightDecay = Annotated[float, _number("a weight decay must be at least 0", lambda value: value >= 0)]
-Momentum = Annotated[
-    float, _number("a momentum must be at least 0 and less than 1", lambda value: 0 <= value < 1)
-]
+Momentum = Annotated[float, _number("a momentum must be at least 0 and less than 1", lambda value: 0 <= value < 1)]
 BatchSize = Annotated[int, _whole("a batch size must be a whole number from 1", lambda value: value >= 1)]
 Count = Annotated[int, _whole("must be a whole number from 1", lambda value: value >= 1)]
-Seed = Annotated[
-    int, _whole("a seed must be a whole number from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)
-]
+Seed = Annotated[int, _whole("a seed must be a whole number from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)]
 Number = Annotated[float, _number("must be a finite number")]
 Cpus = Annotated[float, _number("must be a number greater than 0", lambda value: value > 0)]
 Gpus = Annotated[
@@ -122,9 +116,7 @@ def _as_tuple(value: object) -> object:
 
 
 def _as_tuple_of_one(value: object) -> object:
-    return (
-        (value,) if not isinstance(value, (list, tuple, Mapping)) and value is not None else _as_tuple(value)
-    )
+    return (value,) if not isinstance(value, (list, tuple, Mapping)) and value is not None else _as_tuple(value)
 
 
 def as_pair(value: object) -> object:

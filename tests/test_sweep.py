@@ -177,9 +177,7 @@ def test_a_single_value_is_a_list_of_one_and_a_name_is_a_label() -> None:
     assert random.spec.distributions()["momentum"] == Choice((0.9,))
 
 
-@pytest.mark.parametrize(
-    "task", ["digits", "pkg.mod:make", "mod:make", "./my_task.py:make", "/a b/t.py:make"]
-)
+@pytest.mark.parametrize("task", ["digits", "pkg.mod:make", "mod:make", "./my_task.py:make", "/a b/t.py:make"])
 def test_the_three_forms_of_a_task(task: str) -> None:
     assert parse_sweep(GOOD.replace("task: digits", f"task: {task}")).task == task
 
@@ -331,9 +329,7 @@ def test_any_text_is_a_sweep_or_a_sweep_error(text: str) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    st.sampled_from(["name", "task", "epochs", "seeds", "strategies", "stop", "resources", "results"]), _trees
-)
+@given(st.sampled_from(["name", "task", "epochs", "seeds", "strategies", "stop", "resources", "results"]), _trees)
 def test_any_value_of_a_field_is_taken_or_refused_by_its_path(field: str, value: object) -> None:
     data = read_yaml(GOOD)
     try:

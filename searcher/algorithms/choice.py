@@ -126,9 +126,7 @@ def _rank(one: Candidate) -> tuple[int, float, str]:
     return -len(one.good), math.inf if loss is None else loss, one.configuration_id
 
 
-def best_held(
-    trained: Sequence[Candidate], strategy: str, metric: Metric, seeds: Sequence[int]
-) -> Target | None:
+def best_held(trained: Sequence[Candidate], strategy: str, metric: Metric, seeds: Sequence[int]) -> Target | None:
     """The best mean over seeds that a strategy holds, as the target for all; None while it holds none."""
     anything = Target(metric, -math.inf if metric == "accuracy" else math.inf, "anything")
     means = [one.mean(f"best_test_{metric}") for one in trained if one.reaches(anything, seeds)]
@@ -139,9 +137,7 @@ def best_held(
     return Target(metric, best, f"the best mean over seeds of {strategy}")
 
 
-def expected_cost_to_target(
-    trained: Sequence[Candidate], target: Target, seeds: Sequence[int]
-) -> float | None:
+def expected_cost_to_target(trained: Sequence[Candidate], target: Target, seeds: Sequence[int]) -> float | None:
     """Samples spent up to the first candidate that reaches the target: the mean over all orders of them.
 
     Of m candidates that reach it each is as likely to be the first, and each of the others stands before all
@@ -158,9 +154,7 @@ def expected_cost_to_target(
     return others / (len(hits) + 1) + sum(hits) / len(hits)
 
 
-def actual_cost_to_target(
-    records: Sequence[TrialRecord], target: Target, seeds: Sequence[int]
-) -> float | None:
+def actual_cost_to_target(records: Sequence[TrialRecord], target: Target, seeds: Sequence[int]) -> float | None:
     """Samples spent up to the first candidate that reaches the target, in the order in which trials ended.
 
     Range tests count; what was running at that time and ended later does not. Returns None if no candidate

@@ -134,9 +134,7 @@ def compare(
     has_accuracy = any(one.best_test_accuracy is not None for group in ended.values() for one in group)
     metric: Metric = "accuracy" if has_accuracy else "loss"
     if target is not None and target.metric == "accuracy" and metric == "loss":
-        raise ConfigurationError(
-            "target: this task measures no accuracy; must be test_loss=…, got test_accuracy=…"
-        )
+        raise ConfigurationError("target: this task measures no accuracy; must be test_loss=…, got test_accuracy=…")
     reference = next((label for label, kind in kinds.items() if kind == "grid"), next(iter(kinds)))
     target = target or best_held(candidates(ended[reference]), reference, metric, seeds)
     view = _View(reference, metric, target, tuple(seeds), train_size, price_per_hour)

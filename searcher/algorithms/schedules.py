@@ -99,9 +99,7 @@ def one_cycle(peak: float, *, div_factor: float, final_div_factor: float, annihi
     return _phases(_one_cycle_ends(annihilation), (start, peak, start, start / final_div_factor))
 
 
-def one_cycle_cosine(
-    peak: float, *, div_factor: float, final_div_factor: float, annihilation: float
-) -> Schedule:
+def one_cycle_cosine(peak: float, *, div_factor: float, final_div_factor: float, annihilation: float) -> Schedule:
     """PyTorch's two-phase variant: half a cosine up in `1 - annihilation` of the run, half a cosine down.
 
     From `peak / div_factor` to `peak` to `peak / div_factor / final_div_factor`. It is `OneCycleLR` with

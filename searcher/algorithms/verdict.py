@@ -12,9 +12,7 @@ LOSS_MARGIN = 0.01
 """A loss reaches another if it is at most this fraction of the other above it."""
 
 
-def verdict(
-    strategy: str, reference: str, metric: Metric, difference: Estimate, reference_mean: float
-) -> str:
+def verdict(strategy: str, reference: str, metric: Metric, difference: Estimate, reference_mean: float) -> str:
     """One clause that says where the interval of the difference lies, and shows it.
 
         the whole interval                  says of the strategy

@@ -19,9 +19,7 @@ Sink = Callable[[Iterable[Record]], None]
 class Proposals:
     """The strategies of a sweep with their histories: what to train next, and what became of it."""
 
-    def __init__(
-        self, strategies: Mapping[str, Strategy], histories: Mapping[str, History], sink: Sink
-    ) -> None:
+    def __init__(self, strategies: Mapping[str, Strategy], histories: Mapping[str, History], sink: Sink) -> None:
         self._strategies = strategies
         self._histories = histories
         self._sink = sink
@@ -58,7 +56,7 @@ class Proposals:
         )
 
 
-class ProposalSearch(Searcher):
+class ProposalSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
     """Asks the strategies for the next trial whenever Tune has room for a carrier.
 
     Keeps no state of its own: after a crash everything is rebuilt from the results, so nothing is saved.
@@ -95,7 +93,7 @@ class ProposalSearch(Searcher):
         return {}
 
 
-class RecordCallback(Callback):
+class RecordCallback(Callback):  # type: ignore[misc]
     """Takes the records out of each report, so that Tune neither keeps nor writes them."""
 
     def __init__(self, proposals: Proposals) -> None:
@@ -108,4 +106,3 @@ class RecordCallback(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
-

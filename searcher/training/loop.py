@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -88,6 +89,7 @@ def _train(task: Task, record: TrialRecord, rule: Rule, emit: Emit, device: torc
             step += 1
             samples += len(inputs)
         test_loss, test_accuracy = evaluate(task, run.model, task.test, device)
+        lr_left, lr_low = plan.to_come(step)
         measured = EpochRecord(
             trial_id=trial.trial_id,
             strategy=trial.strategy,
@@ -100,7 +102,8 @@ def _train(task: Task, record: TrialRecord, rule: Rule, emit: Emit, device: torc
             test_accuracy=test_accuracy,
             lr=plan.lr[step - 1],
             momentum=plan.momentum[step - 1],
-            lr_left=plan.lr_left(step),
+            lr_left=lr_left,
+            lr_low=lr_low,
             time=time.time(),
         )
         emit(measured)
@@ -187,16 +190,15 @@ class _Plan:
         lr, momentum = values(configuration, steps)
         self.lr: list[float] = lr.tolist()
         self.momentum: list[float] = momentum.tolist()
-        self._to_come = [*lr[::-1].tolist()]
-        for index in range(1, steps):
-            self._to_come[index] = max(self._to_come[index], self._to_come[index - 1])
-        self._to_come.reverse()
+        # Extremes of what is still to come, running backwards from the end.
+        self._highest: list[float] = np.maximum.accumulate(lr[::-1])[::-1].tolist()
+        self._lowest: list[float] = np.minimum.accumulate(lr[::-1])[::-1].tolist()
 
-    def lr_left(self, steps_done: int) -> float:
-        """The largest learning rate still to come, as a fraction of the one just used; 0 at the end."""
-        if steps_done == len(self.lr):
-            return 0.0
-        return self._to_come[steps_done] / self.lr[steps_done - 1]
+    def to_come(self, done: int) -> tuple[float, float]:
+        """The largest and the smallest rate after `done` steps, as fractions of the last one used; 0 at the end."""
+        if done == len(self.lr):
+            return 0.0, 0.0
+        return self._highest[done] / self.lr[done - 1], self._lowest[done] / self.lr[done - 1]
 
 
 def make_optimizer(model: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:
@@ -229,8 +231,8 @@ def evaluate(task: Task, model: nn.Module, split: Split, device: torch.device) -
         loss += task.loss(output, targets) * len(inputs)
         if task.accuracy is not None:
             right += task.accuracy(output, targets) * len(inputs)
-    accuracy = None if task.accuracy is None else right.item() / len(split)
-    return loss.item() / len(split), accuracy
+    accuracy = None if task.accuracy is None else float(right.item()) / len(split)
+    return float(loss.item()) / len(split), accuracy
 
 
 def endless(split: Split, batch_size: int, device: torch.device, order: torch.Generator) -> Iterator[Batch]:
@@ -258,4 +260,5 @@ def _observation(epoch: EpochRecord) -> Observation:
         test_loss=epoch.test_loss,
         lr=epoch.lr,
         lr_left=epoch.lr_left,
+        lr_low=epoch.lr_low,
     )

@@ -17,7 +17,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from searcher.errors import SearcherError, TaskError, nearest
@@ -65,7 +64,7 @@ class Task:
         workers: int = 0,
     ) -> None:
         for name, value in {"model": model, "loss": loss}.items():
-            if not callable(value) or isinstance(value, nn.Module) and name == "model":
+            if not callable(value) or (isinstance(value, nn.Module) and name == "model"):
                 raise TaskError(f"{name}: got {type(value).__name__}; must be a function that {_MEANING[name]}")
         self.model = model
         self.loss = loss
@@ -124,7 +123,9 @@ def _load(reference: str, folder: str) -> Task:
     except Exception as error:
         raise TaskError(f"task: '{reference}': {attribute}() failed: {_told(error)}") from error
     if not isinstance(task, Task):
-        raise TaskError(f"task: '{reference}': {attribute}() returned {type(task).__name__}; must be a searcher.Task")
+        raise TaskError(
+            f"task: '{reference}': {attribute}() returned {type(task).__name__}; must be a searcher.Task"
+        )
     return task
 
 

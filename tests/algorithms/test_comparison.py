@@ -47,9 +47,7 @@ def record(
     **more: Any,
 ) -> TrialRecord:
     configuration = Configuration(lr=lr, momentum=0.9, weight_decay=0.0, batch_size=8, schedule="constant")
-    trial = Trial(
-        task="t", strategy=strategy, configuration=configuration, seed=seed, length=length, kind=kind
-    )
+    trial = Trial(task="t", strategy=strategy, configuration=configuration, seed=seed, length=length, kind=kind)
     return TrialRecord(
         trial=trial,
         status=status,
@@ -183,9 +181,7 @@ def test_the_choice(rows: list[tuple[float, int, float | None, str]], lr: float 
 
 
 def test_the_same_configuration_with_another_length_is_another_candidate() -> None:
-    found = candidates(
-        [record(1, 0, 0.1, length=1), record(1, 0, 0.2, length=2), record(1, 1, 0.1, length=1)]
-    )
+    found = candidates([record(1, 0, 0.1, length=1), record(1, 0, 0.2, length=2), record(1, 1, 0.1, length=1)])
     assert sorted(len(one.records) for one in found) == [1, 2]
 
 

@@ -63,9 +63,7 @@ DRAWN: dict[str, Distribution] = {
 }
 
 
-def random(
-    trials: int = 5, seeds: Sequence[int] = (0, 1), label: str = "random", **drawn: Distribution
-) -> Random:
+def random(trials: int = 5, seeds: Sequence[int] = (0, 1), label: str = "random", **drawn: Distribution) -> Random:
     return Random(label, RandomSpace(trials, {**DRAWN, **drawn}), task=TASK, seeds=seeds, epochs=3)
 
 
@@ -214,9 +212,7 @@ def test_draws_leave_the_global_generator_alone() -> None:
 
 
 def test_draws_follow_their_distributions() -> None:
-    configurations = [
-        trial.configuration for trial in random(trials=2000, seeds=(0,)).propose(History(), 2000)
-    ]
+    configurations = [trial.configuration for trial in random(trials=2000, seeds=(0,)).propose(History(), 2000)]
     rates = np.log10([one.lr for one in configurations])
     momenta = np.array([one.momentum for one in configurations])
     assert -3 <= rates.min() < -2.9

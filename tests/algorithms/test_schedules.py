@@ -86,9 +86,7 @@ def sgd() -> torch.optim.SGD:
 def test_one_cycle_is_torch_three_phase(steps, rise):
     """PyTorch ends its first phase at step `pct_start * steps - 1`, ours at step `rise`."""
     annihilation = 1 - 2 * rise / (steps - 1)
-    asked = configuration(
-        lr=0.7, schedule="one_cycle", momentum_schedule="cyclical", annihilation=annihilation
-    )
+    asked = configuration(lr=0.7, schedule="one_cycle", momentum_schedule="cyclical", annihilation=annihilation)
     torch_schedule = OneCycleLR(
         sgd(),
         max_lr=0.7,

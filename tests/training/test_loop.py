@@ -1,5 +1,6 @@
 """The training loop: its records, its determinism, and how trials end."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def test_every_epoch_is_recorded_with_its_schedule() -> None:
     assert [record.lr for record in records] == [lr[4], lr[9], lr[14], lr[19]]
     assert [record.momentum for record in records] == [momentum[4], momentum[9], momentum[14], momentum[19]]
     assert records[0].lr_left == pytest.approx(max(lr[5:]) / lr[4])
-    assert records[-1].lr_left == 0
+    assert records[0].lr_low == pytest.approx(min(lr[5:]) / lr[4])
+    assert (records[-1].lr_left, records[-1].lr_low) == (0, 0)
     assert (result.status, result.epochs, result.steps, result.samples) == (Status.COMPLETED, 4, 20, 576)
     best = min(records, key=lambda record: record.test_loss)
     assert (result.best_epoch, result.best_test_loss) == (best.epoch, best.test_loss)
@@ -119,7 +121,11 @@ def test_an_exception_ends_the_trial_as_failed_with_its_text() -> None:
 
     task = Task(TINY.model, TINY.train, TINY.test, TINY.holdout, loss)
     result, records = run(trial(), task)
-    assert (result.status, result.status_reason, records) == (Status.FAILED, "RuntimeError: shapes do not fit", [])
+    assert (result.status, result.status_reason, records) == (
+        Status.FAILED,
+        "RuntimeError: shapes do not fit",
+        [],
+    )
 
 
 def test_a_rule_stops_an_overfitting_trial_and_the_holdout_is_taken_at_its_best_epoch() -> None:
@@ -152,7 +158,7 @@ def test_a_range_test_records_its_steps_and_ends_when_it_diverges() -> None:
     assert "diverged at lr" in result.status_reason
     assert steps[0].lr == pytest.approx(1e-4)
     assert steps[-1].samples == result.samples
-    assert all(later.lr > earlier.lr for earlier, later in zip(steps, steps[1:], strict=False))
+    assert all(later.lr > earlier.lr for earlier, later in itertools.pairwise(steps))
     assert result.holdout_accuracy is None
 
 

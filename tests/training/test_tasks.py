@@ -32,7 +32,10 @@ FILES = {
         ("./absent.py:make_task", "there is no file .*absent.py"),
         ("./syntax.py:make_task", "does not import: SyntaxError"),
         ("./exits.py:make_task", "does not import: SystemExit: 3"),
-        ("./needs.py:make_task", "does not import: ModuleNotFoundError: No module named 'surely_not_installed'"),
+        (
+            "./needs.py:make_task",
+            "does not import: ModuleNotFoundError: No module named 'surely_not_installed'",
+        ),
         ("./raises.py:make_task", r"make_task\(\) failed: ValueError: no such data \(raises.py, line 2\)"),
         ("./raises.py:make_tusk", "has no function 'make_tusk'. Did you mean 'make_task'"),
         ("./returns.py:make_task", r"returned int; must be a searcher.Task"),

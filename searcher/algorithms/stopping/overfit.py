@@ -112,12 +112,8 @@ class Overfit:
                 if rises >= self.rises:
                     decision = Decision(Verdict.OVERFIT, facts)
                 elif self._is_hopeless(best, best_elsewhere):
-                    decision = Decision(
-                        Verdict.HOPELESS, f"{facts}; another trial reached {best_elsewhere:.4g}"
-                    )
-        moved = replace(
-            moved, count=0, test_sum=0.0, train_sum=0.0, test_mean=test_mean, train_mean=train_mean
-        )
+                    decision = Decision(Verdict.HOPELESS, f"{facts}; another trial reached {best_elsewhere:.4g}")
+        moved = replace(moved, count=0, test_sum=0.0, train_sum=0.0, test_mean=test_mean, train_mean=train_mean)
         return replace(moved, decision=decision, rises=rises), decision
 
     def _is_hopeless(self, best: float, best_elsewhere: float | None) -> bool:

@@ -57,7 +57,7 @@ class GeneralizationLoss:
         self,
         state: MinimumState,
         observation: Observation,
-        best_elsewhere: float | None = None,  # noqa: ARG002
+        best_elsewhere: float | None = None,
     ) -> tuple[MinimumState, Decision]:
         if (known := already_known(state, observation)) is not None:
             return known
@@ -100,7 +100,7 @@ class ProgressQuotient:
         self,
         state: ProgressState,
         observation: Observation,
-        best_elsewhere: float | None = None,  # noqa: ARG002
+        best_elsewhere: float | None = None,
     ) -> tuple[ProgressState, Decision]:
         if (known := already_known(state, observation)) is not None:
             return known
@@ -154,7 +154,7 @@ class UpCrossing:
         self,
         state: CrossingState,
         observation: Observation,
-        best_elsewhere: float | None = None,  # noqa: ARG002
+        best_elsewhere: float | None = None,
     ) -> tuple[CrossingState, Decision]:
         if (known := already_known(state, observation)) is not None:
             return known

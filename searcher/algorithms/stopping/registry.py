@@ -51,9 +51,7 @@ def rule_from(spec: str | bool | Mapping[str, Any] | Rule) -> Rule:
 def _build(name: Any, parameters: Mapping[str, Any]) -> Rule:
     if name not in RULES:
         known = ", ".join(RULES)
-        raise ConfigurationError(
-            f"stop.overfit: no rule {name!r}; known: {known}.{nearest(str(name), RULES)}"
-        )
+        raise ConfigurationError(f"stop.overfit: no rule {name!r}; known: {known}.{nearest(str(name), RULES)}")
     made = RULES[name]
     fields = [item.name for item in dataclasses.fields(made)]  # type: ignore[arg-type]
     for parameter in parameters:

@@ -28,7 +28,7 @@ class Never:
         self,
         state: State,
         observation: Observation,
-        best_elsewhere: float | None = None,  # noqa: ARG002
+        best_elsewhere: float | None = None,
     ) -> tuple[State, Decision]:
         return already_known(state, observation) or (State(observation.epoch), WATCHING)
 
@@ -63,7 +63,7 @@ class Patience:
         self,
         state: PatienceState,
         observation: Observation,
-        best_elsewhere: float | None = None,  # noqa: ARG002
+        best_elsewhere: float | None = None,
     ) -> tuple[PatienceState, Decision]:
         if (known := already_known(state, observation)) is not None:
             return known

@@ -29,9 +29,7 @@ class Grid(Listed):
         ConfigurationError: when a grid point that no training run can use is reached.
     """
 
-    def __init__(
-        self, label: str, spec: GridSpace, *, task: TaskInfo, seeds: Sequence[int], epochs: int
-    ) -> None:
+    def __init__(self, label: str, spec: GridSpace, *, task: TaskInfo, seeds: Sequence[int], epochs: int) -> None:
         super().__init__(label, task, seeds, epochs)
         self._axes = dict(spec.axes())
         self._fixed = dict(spec.fixed())

@@ -76,9 +76,7 @@ class Random(Listed):
             configuration that no training run can use.
     """
 
-    def __init__(
-        self, label: str, spec: RandomSpace, *, task: TaskInfo, seeds: Sequence[int], epochs: int
-    ) -> None:
+    def __init__(self, label: str, spec: RandomSpace, *, task: TaskInfo, seeds: Sequence[int], epochs: int) -> None:
         super().__init__(label, task, seeds, epochs)
         self._trials = spec.trials
         # Sorted: the order in which a file names its hyper-parameters must not change what is drawn.

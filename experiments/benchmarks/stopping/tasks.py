@@ -1,0 +1,111 @@
+"""The tasks whose full curves are recorded: most over-fit, some have wrong labels, one cannot over-fit.
+
+`DEVELOPED_ON` were looked at while the default rule was made, `HELD_OUT` only when it was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.datasets import load_diabetes, load_digits, make_friedman1
+from torch import nn
+
+from searcher.training.builtin import digits, mnist1d
+from searcher.training.data import TensorSplit, stratified_split
+from searcher.training.tasks import Task
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A task, the length of its runs in epochs, its optimizer, and the learning rates that are tried."""
+
+    make: Callable[[], Task]
+    epochs: int
+    lr: tuple[float, float]
+    optimizer: str = "sgd"
+
+
+def mlp(inputs: int, hidden: int, outputs: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(inputs, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, outputs),
+    )
+
+
+def with_wrong_labels(split: TensorSplit, fraction: float) -> TensorSplit:
+    """A fraction of the labels replaced by random ones, the same at every call."""
+    random = np.random.default_rng(0)
+    labels = split.targets.numpy().copy()
+    wrong = random.random(len(labels)) < fraction
+    labels[wrong] = random.integers(0, 10, wrong.sum())
+    return TensorSplit(split.inputs, torch.from_numpy(labels))
+
+
+def signals_mlp() -> Task:
+    base = mnist1d()
+    return Task(lambda: mlp(40, 256, 10), base.train, base.test, base.holdout, base.loss)
+
+
+def signals_small() -> Task:
+    """A network too small to over-fit."""
+    base = mnist1d()
+    return Task(lambda: mlp(40, 8, 10), base.train, base.test, base.holdout, base.loss)
+
+
+def signals_noisy() -> Task:
+    """The convolutional network of `mnist1d`; three of ten training labels are random."""
+    base = mnist1d()
+    return Task(base.model, with_wrong_labels(base.train, 0.3), base.test, base.holdout, base.loss)
+
+
+def digits_noisy() -> Task:
+    """360 training images, a fifth of their labels random."""
+    data = load_digits()
+    images = (data.images / 16.0).astype(np.float32)
+    train, test, holdout = stratified_split(images, data.target, test=0.4, holdout=0.4)
+    return Task(lambda: mlp(64, 128, 10), with_wrong_labels(train, 0.2), test, holdout, nn.functional.cross_entropy)
+
+
+def friedman() -> Task:
+    """Regression of Friedman's first function, 300 training samples with noise of standard deviation 2."""
+    inputs, targets = make_friedman1(1500, n_features=10, noise=2.0, random_state=0)
+    return _regression(inputs, targets, train=300)
+
+
+def diabetes() -> Task:
+    """Regression of scikit-learn's diabetes progression, 221 training samples."""
+    return _regression(*load_diabetes(return_X_y=True), train=221)
+
+
+def _regression(inputs: np.ndarray, targets: np.ndarray, train: int) -> Task:
+    """Standardized on the training samples; what is left over is halved into test and holdout."""
+    order = np.random.default_rng(0).permutation(len(inputs))
+    inputs, targets = inputs[order], targets[order, None]
+    inputs = (inputs - inputs[:train].mean(0)) / inputs[:train].std(0)
+    targets = (targets - targets[:train].mean()) / targets[:train].std()
+    middle = train + (len(inputs) - train) // 2
+    parts = [slice(0, train), slice(train, middle), slice(middle, None)]
+    splits = [(inputs[part].astype(np.float32), targets[part].astype(np.float32)) for part in parts]
+    return Task(lambda: mlp(inputs.shape[1], 64, 1), *splits, nn.functional.mse_loss, accuracy=None)
+
+
+DEVELOPED_ON = {
+    "signals_mlp": Recorded(signals_mlp, 60, (3e-3, 1.0)),
+    "digits_noisy": Recorded(digits_noisy, 80, (3e-3, 1.0)),
+    "friedman": Recorded(friedman, 80, (1e-3, 0.2)),
+    "signals_small": Recorded(signals_small, 40, (3e-3, 1.0)),
+}
+
+HELD_OUT = {
+    "signals_cnn": Recorded(mnist1d, 50, (3e-3, 0.5)),
+    "signals_noisy": Recorded(signals_noisy, 50, (1e-4, 3e-2), optimizer="adamw"),
+    "diabetes": Recorded(diabetes, 100, (1e-4, 3e-2), optimizer="adamw"),
+    "digits_cnn": Recorded(digits, 30, (3e-3, 1.0)),
+}

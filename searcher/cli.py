@@ -1,0 +1,182 @@
+"""The command line: parse, call, show, exit code.
+
+Exit codes: 0 done; 1 a search that found nothing usable; 2 bad input, in one line; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from searcher.errors import ResultsError, SearcherError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(
+    name="searcher",
+    help="Hyper-parameter search for neural networks: grid, random and the one-cycle method, by what they cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+# Click's; whether it is the installed click or the one inside typer depends on typer's version.
+_UsageError: Any = typer.BadParameter.__base__
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.")]
+SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="The sweep's name.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="FIELD=VALUE", help="Override a field, e.g. strategies.0.grid.momentum=[0.8,0.9]."
+    ),
+]
+ResultsFolder = Annotated[
+    str, typer.Option("--results", metavar="FOLDER", help="The results folder, local or on object storage.")
+]
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+OutputFormat = Annotated[Format, typer.Option("--format", help="How to print it.")]
+
+
+@app.command()
+def run(
+    file: SweepFile,
+    overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Train only what a stored sweep still lacks.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete a stored sweep of this name.")] = False,
+    address: Annotated[
+        str | None, typer.Option("--address", help="A Ray cluster's address; default: a Ray of our own.")
+    ] = None,
+) -> None:
+    """Run a sweep, show its progress, and compare its strategies."""
+    from searcher import study
+    from searcher.progress import Progress
+    from searcher.sweep import load_sweep
+
+    if resume and overwrite:
+        raise typer.BadParameter("--resume and --overwrite exclude each other")
+    sweep = load_sweep(file, overrides or ())
+    mode: study.Mode = "resume" if resume else "overwrite" if overwrite else "new"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill loses no more than Ctrl-C
+    try:
+        results = study.run(sweep, file.parent, mode=mode, address=address, observer=Progress())
+    except KeyboardInterrupt:
+        typer.echo(
+            f"interrupted: what was measured is in {sweep.results}; go on with: searcher run {file} --resume",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+    typer.echo(results.compare(sweep.name).text())
+    typer.echo(f"\nresults: {sweep.results}")
+
+
+@app.command()
+def validate(file: SweepFile, overrides: Overrides = None) -> None:
+    """Check a sweep file and print its plan; train nothing."""
+    import pandas as pd
+
+    from searcher import study
+    from searcher.sweep import load_sweep
+
+    prepared = study.prepare(load_sweep(file, overrides or ()), file.parent)
+    typer.echo(
+        f"{prepared.sweep.name}: task {prepared.task.name}, {prepared.task.train_size} train, "
+        f"{prepared.task.test_size} test and {prepared.task.holdout_size} holdout samples, "
+        f"seeds {', '.join(map(str, prepared.sweep.seeds))}"
+    )
+    rows = [
+        {
+            "strategy": label,
+            "trials": plan.trials,
+            "epochs": round(plan.epochs, 1),
+            "samples": plan.samples,
+            "": "" if plan.exact else "about",
+        }
+        for label, plan in prepared.plans.items()
+    ]
+    _show(pd.DataFrame(rows), Format.TABLE)
+
+
+@app.command()
+def compare(
+    sweep: SweepName,
+    folder: ResultsFolder = "results",
+    target: Annotated[
+        str | None,
+        typer.Option("--target", metavar="METRIC=VALUE", help="Of cost-to-target, e.g. test_accuracy=0.98."),
+    ] = None,
+    format: OutputFormat = Format.TABLE,
+) -> None:
+    """Compare what the strategies of a sweep reached and what it cost."""
+    from searcher.comparing import open_results
+
+    comparison = open_results(folder).compare(sweep, target=target)
+    if format is Format.TABLE:
+        typer.echo(comparison.text())
+    else:
+        _show(comparison.frame(), format)
+
+
+@app.command()
+def query(sql: str, folder: ResultsFolder = "results", format: OutputFormat = Format.TABLE) -> None:
+    """Ask the results in SQL: the tables are sweeps, trials, epochs and steps."""
+    from searcher.comparing import open_results
+
+    _show(open_results(folder).sql(sql), format)
+
+
+@app.command(name="ls")
+def list_sweeps(folder: ResultsFolder = "results", format: OutputFormat = Format.TABLE) -> None:
+    """List the stored sweeps."""
+    from searcher.comparing import open_results
+
+    frame = open_results(folder).sweeps()
+    _show(frame[["sweep", "task", "status", "created", "finished"]], format)
+
+
+def _show(frame: pd.DataFrame, format: Format) -> None:
+    match format:
+        case Format.TABLE:
+            typer.echo(frame.to_string(index=False))
+        case Format.CSV:
+            typer.echo(frame.to_csv(index=False), nl=False)
+        case Format.JSON:
+            typer.echo(frame.to_json(orient="records", date_format="iso", indent=2))
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The console script. Every error that we know is one line (or one a fault), and exit code 2."""
+    try:
+        code: Any = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except SearcherError as error:
+        typer.echo(str(error), err=True)
+        code = 2
+    except _UsageError as error:
+        typer.echo(f"searcher: {error.format_message()}", err=True)
+        code = 2
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:
+        code = 0
+    except OSError as error:
+        typer.echo(str(ResultsError(f"{error.filename or 'file'}: {error.strerror or error}")), err=True)
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

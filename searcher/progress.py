@@ -1,0 +1,145 @@
+"""Live progress of a run: a Rich table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from searcher.algorithms.strategies.base import Plan
+from searcher.records import EpochRecord, History, Record, Status, StepRecord, TrialRecord
+from searcher.sweep import Sweep
+
+LINE_EVERY = 10.0
+"""Seconds between two plain lines, where the output is not a terminal."""
+
+
+@dataclass
+class StrategyProgress:
+    """What one strategy has done so far. Samples count what is still running as well."""
+
+    plan: Plan
+    trials: int = 0
+    statuses: dict[Status, int] = field(default_factory=dict)
+    finished_samples: int = 0
+    running: dict[str, int] = field(default_factory=dict)
+    best_loss: float = math.inf
+    best_accuracy: float | None = None
+
+    @property
+    def samples(self) -> int:
+        return self.finished_samples + sum(self.running.values())
+
+    def add(self, record: Record) -> None:
+        match record:
+            case EpochRecord():
+                self.running[record.trial_id] = record.samples
+                self._best(record.test_loss, record.test_accuracy)
+            case StepRecord():
+                self.running[record.trial_id] = record.samples
+            case TrialRecord():
+                self.running.pop(record.trial_id, None)
+                self.finished_samples += record.samples
+                self.trials += 1
+                self.statuses[record.status] = self.statuses.get(record.status, 0) + 1
+                if record.best_test_loss is not None:
+                    self._best(record.best_test_loss, record.best_test_accuracy)
+
+    def _best(self, loss: float, accuracy: float | None) -> None:
+        if loss < self.best_loss:
+            self.best_loss, self.best_accuracy = loss, accuracy
+
+
+class Progress:
+    """An observer of `study.run` that shows what it sees."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self.strategies: dict[str, StrategyProgress] = {}
+        self._started = self._printed = time.monotonic()
+        self._before = 0
+        self._sweep: Sweep | None = None
+        self._live: Live | None = None
+
+    def begin(self, sweep: Sweep, plans: Mapping[str, Plan], histories: Mapping[str, History]) -> None:
+        self._sweep = sweep
+        for label, plan in plans.items():
+            self.strategies[label] = StrategyProgress(plan)
+            for record in histories[label]:
+                self.strategies[label].add(record)
+        self._before = sum(progress.samples for progress in self.strategies.values())
+        if self.console.is_terminal:
+            self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=4)
+            self._live.start()
+        else:
+            self.console.print(f"{sweep.name}: task {sweep.task}, starting Ray")
+
+    def record(self, record: Record) -> None:
+        self.strategies[record.strategy].add(record)
+        if self._live is None and time.monotonic() - self._printed > LINE_EVERY:
+            self._printed = time.monotonic()
+            self.console.print(self.line(), soft_wrap=True)
+
+    def end(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+        else:
+            self.console.print(self.line(), soft_wrap=True)
+
+    def render(self) -> RenderableType:
+        """The table of a terminal."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("strategy")
+        for name in (
+            "trials",
+            "best test loss",
+            "its accuracy",
+            "cost (samples)",
+            "of planned",
+            "stopped early",
+        ):
+            table.add_column(name, justify="right")
+        for label, progress in self.strategies.items():
+            early = progress.trials - progress.statuses.get(Status.COMPLETED, 0)
+            about = "" if progress.plan.exact else "~"
+            table.add_row(
+                label,
+                f"{progress.trials}/{about}{progress.plan.trials}",
+                f"{progress.best_loss:.4f}" if math.isfinite(progress.best_loss) else "-",
+                "-" if progress.best_accuracy is None else f"{progress.best_accuracy:.4f}",
+                f"{progress.samples:,}",
+                f"{progress.samples / progress.plan.samples:.0%}",
+                str(early),
+            )
+        return Group(Text(self._head(), style="dim"), table)
+
+    def line(self) -> str:
+        """One plain line."""
+        parts = [
+            f"{label} {progress.trials}/{progress.plan.trials} trials, best test loss {progress.best_loss:.4f}"
+            for label, progress in self.strategies.items()
+        ]
+        return f"{self._head()}: {'; '.join(parts)}"
+
+    def _head(self) -> str:
+        elapsed = time.monotonic() - self._started
+        done = sum(progress.samples for progress in self.strategies.values())
+        # A trial that is stopped early never uses its plan, so what is left is counted in trials not yet ended.
+        left = sum(
+            progress.plan.samples * max(0.0, 1 - progress.trials / max(progress.plan.trials, 1))
+            for progress in self.strategies.values()
+        )
+        rate = (done - self._before) / elapsed if elapsed > 0 else 0
+        name = self._sweep.name if self._sweep else ""
+        remaining = f", about {_minutes(left / rate)} left" if rate and left else ""
+        return f"{name} {_minutes(elapsed)}{remaining}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds // 60)}:{int(seconds % 60):02d}"

@@ -1,0 +1,120 @@
+"""The command line: what a user types, what comes back, and the exit code."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from searcher.cli import main
+
+HERE = Path(__file__).parent
+SWEEP = {
+    "name": "tiny-cli",
+    "task": "tiny_task.py:make_task",
+    "epochs": 3,
+    "seeds": [0, 1],
+    "strategies": [
+        {"grid": {"lr": [0.01, 0.1], "batch_size": [48], "schedule": "step"}},
+        {"one_cycle": {"weight_decay": [0.001], "batch_size": 48}},
+    ],
+    "stop": {"overfit": "off"},
+}
+
+
+@pytest.fixture(scope="module")
+def sweep_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "tiny_task.py").write_text((HERE / "tiny_task.py").read_text())
+    file = folder / "sweep.yaml"
+    file.write_text(yaml.safe_dump(SWEEP | {"results": str(folder / "results")}))
+    return file
+
+
+@pytest.fixture(scope="module")
+def results(ray_session: object, sweep_file: Path) -> str:
+    assert call("run", str(sweep_file)) == 0
+    return str(sweep_file.parent / "results")
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_validate_prints_the_plan_and_trains_nothing(sweep_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("validate", str(sweep_file), "--set", "strategies.0.grid.lr=[1e-3,0.01,0.1]") == 0
+    plan = capsys.readouterr().out
+    grid = next(line.split() for line in plan.splitlines() if line.lstrip().startswith("grid"))
+    # 3 rates x 2 seeds, 3 epochs each, 144 training samples
+    assert grid[1:4] == ["6", "18.0", str(18 * 144)]
+    assert "about" in plan.splitlines()[-1]
+    assert not (sweep_file.parent / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "absent.yaml"], "absent.yaml"),
+        (["validate", "{sweep}", "--set", "strategies.0.grid.lr=[-1]"], "strategies[0].grid.lr"),
+        (["validate", "{sweep}", "--set", "task=digit"], "Did you mean 'digits'"),
+        (["run", "{sweep}", "--resume", "--overwrite"], "exclude each other"),
+        (["compare", "nothing", "--results", "{folder}/absent"], "absent"),
+        (["query", "select 1", "--results", "{folder}/absent"], "absent"),
+        (["ls", "--results", "{folder}/absent"], "absent"),
+        (["rum"], "No such command 'rum'"),
+        (["run", "{sweep}", "--adress", "x"], "No such option"),
+    ],
+)
+def test_bad_input_is_answered_by_one_line_and_exit_code_2(
+    sweep_file: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    filled = [text.format(sweep=sweep_file, folder=sweep_file.parent) for text in arguments]
+    assert call(*filled) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.strip().splitlines()) == 1
+    assert words in captured.err
+
+
+def test_a_second_run_under_the_name_is_refused(
+    results: str, sweep_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert call("run", str(sweep_file)) == 2
+    error = capsys.readouterr().err
+    assert "--resume" in error
+    assert "--overwrite" in error
+
+
+def test_compare_prints_the_table_and_json(results: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert call("compare", "tiny-cli", "--results", results) == 0
+    table = capsys.readouterr().out
+    assert "grid" in table
+    assert "one_cycle" in table
+    assert call("compare", "tiny-cli", "--results", results, "--format", "json") == 0
+    rows = {row["strategy"]: row for row in json.loads(capsys.readouterr().out)}
+    samples = pd.read_parquet(Path(results) / "trials").groupby("strategy", observed=True).samples.sum()
+    assert {strategy: row["samples"] for strategy, row in rows.items()} == samples.to_dict()
+
+
+def test_query_and_ls(results: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    sql = "select strategy, count(*) as n from trials where kind = 'train' group by 1 order by 1"
+    assert call("query", sql, "--results", results, "--format", "csv") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["strategy,n", "grid,4"]
+    assert call("query", "select nonsense from trials", "--results", results) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert call("ls", "--results", results) == 0
+    assert "tiny-cli" in capsys.readouterr().out
+
+
+def test_compare_refuses_an_unknown_sweep(results: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert call("compare", "tiny-clo", "--results", results) == 2
+    assert "tiny-cli" in capsys.readouterr().err
