@@ -26,8 +26,9 @@ from searcher.training.data import LoadedSplit, Split, TensorSplit, as_split
 Measure = Callable[[Tensor, Tensor], Tensor]
 
 BUILT_IN = {
-    "digits": "searcher.training.builtin:digits",
-    "mnist1d": "searcher.training.builtin:mnist1d",
+    "digits": "searcher.training.builtin.images:digits",
+    "mnist1d": "searcher.training.builtin.signals:mnist1d",
+    "mnist1d_mlp": "searcher.training.builtin.signals:mnist1d_mlp",
 }
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from searcher.errors import TaskError
+from searcher.training.builtin import signals
 from searcher.training.data import LoadedSplit, TensorSplit, as_split, stratified_split
 from searcher.training.tasks import Task, load_task
 
@@ -27,7 +28,7 @@ FILES = {
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
-        ("digit", "got 'digit'; must be one of 'digits', 'mnist1d'.*Did you mean 'digits'"),
+        ("digit", "got 'digit'; must be one of 'digits', 'mnist1d', .*Did you mean 'digits'"),
         ("nowhere:make", "'nowhere:make' does not import: ModuleNotFoundError: No module named 'nowhere'"),
         ("./absent.py:make_task", "there is no file .*absent.py"),
         ("./syntax.py:make_task", "does not import: SyntaxError"),
@@ -87,6 +88,26 @@ def test_the_built_in_splits_are_stratified_and_the_same_each_time() -> None:
     counts = [np.bincount(split.targets) for split in (task.train, task.test, task.holdout)]
     assert all(count.max() - count.min() <= 3 * len(counts) for count in counts)
     assert task.digest() == "0151aad534b0f24e"
+
+
+def test_signals_are_generated_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEARCHER_DATA", str(tmp_path / "data"))
+    generated = signals.mnist1d_mlp()
+    (kept,) = (tmp_path / "data").iterdir()
+    whole = kept.read_bytes()
+    with monkeypatch.context() as without:
+        without.setattr(signals, "_generate", lambda: pytest.fail("generated again"))
+        assert signals.mnist1d_mlp().digest() == generated.digest() == "cfa19e852fe83619"
+    kept.write_bytes(whole[:1000])
+    assert signals.mnist1d_mlp().digest() == generated.digest()
+    assert [file.stat().st_size for file in (tmp_path / "data").iterdir()] == [len(whole)]
+
+
+def test_signals_need_no_folder_that_takes_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SEARCHER_DATA", str(tmp_path / "file" / "below"))
+    monkeypatch.setattr(signals, "_generate", lambda: (np.zeros((50, 40)), np.arange(50) % 10))
+    assert len(signals.mnist1d().train) == 30
 
 
 def test_stratified_split_puts_every_sample_in_one_part() -> None:
