@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ from searcher.algorithms.choice import Target
 from searcher.algorithms.comparison import Comparison, StrategySummary, compare
 from searcher.algorithms.intervals import Estimate
 from searcher.algorithms.verdict import share
-from searcher.records import Configuration, TrialRecord
+from searcher.records import TrialRecord
 from searcher.results.query import Results as StoredResults
 from searcher.results.rows import to_records
 from searcher.results.schema import DATA_SETS
@@ -92,24 +94,13 @@ class Compared:
         from rich.table import Table
 
         console = Console(width=width, highlight=False)
-        metric, reference = self.comparison.metric, self.comparison.reference
+        # A column for each strategy: there are few of them, so it fits a terminal of 80 columns.
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in ("strategy", "trials", "samples", "epochs", "device-s", f"of {reference}", "test loss",
-                     f"holdout {metric}", "cost to target", f"of {reference}"):  # fmt: skip
-            table.add_column(name, justify="left" if name == "strategy" else "right")
+        table.add_column("")
         for one in self.comparison.summaries:
-            table.add_row(
-                one.strategy,
-                str(one.trials),
-                f"{one.cost.samples:,}",
-                f"{one.cost.epochs:,.1f}",
-                f"{one.cost.device_seconds:,.1f}",
-                _fraction(one.cost_ratio),
-                "-" if one.test_loss is None else f"{one.test_loss:.4f}",
-                _interval(one.holdout),
-                "-" if one.cost_to_target is None else f"{one.cost_to_target:,.0f}",
-                _fraction(one.cost_to_target_ratio),
-            )
+            table.add_column(one.strategy, justify="right", overflow="fold")
+        for name, show in self._rows().items():
+            table.add_row(name, *(show(one) for one in self.comparison.summaries))
         with console.capture() as captured:
             console.print(table)
             console.print()
@@ -126,11 +117,26 @@ class Compared:
         html: str = self.frame().to_html(index=False)
         return html
 
+    def _rows(self) -> dict[str, Callable[[StrategySummary], str]]:
+        """The rows of the table: their names, and what they show of a strategy."""
+        reference = self.comparison.reference
+        rows: dict[str, Callable[[StrategySummary], str]] = {
+            "trials": lambda one: str(one.trials),
+            "cost: samples": lambda one: f"{one.cost.samples:,}",
+            "  epochs": lambda one: f"{one.cost.epochs:,.1f}",
+            "  device-seconds": lambda one: f"{one.cost.device_seconds:,.1f}",
+            f"  of {reference}'s": lambda one: _fraction(one.cost_ratio),
+            "cost to target: samples": lambda one: _count(one.cost_to_target),
+            f"  of {reference}'s ": lambda one: _fraction(one.cost_to_target_ratio),
+        }
+        for name in ("lr", "momentum", "weight_decay", "batch_size", "schedule", "optimizer"):
+            rows[f"chosen: {name}" if name == "lr" else f"  {name}"] = partial(_hyper_parameter, name)
+        rows["test loss"] = lambda one: "-" if one.test_loss is None else f"{one.test_loss:.4f}"
+        rows[f"holdout {self.comparison.metric}"] = lambda one: _interval(one.holdout)
+        return rows
+
     def _lines(self) -> list[str]:
-        lines = [f"{one.strategy}: {_told(one.configuration)}" for one in self.comparison.summaries]
-        lines += [
-            f"{one.verdict}" for one in self.comparison.summaries if one.strategy != self.comparison.reference
-        ]
+        lines = [one.verdict for one in self.comparison.summaries if one.strategy != self.comparison.reference]
         if target := self.comparison.target:
             lines.append(f"target: test {target.metric} {target.value:.4g} ({target.origin})")
         return [*lines, *self.comparison.notes]
@@ -168,13 +174,11 @@ def _fraction(ratio: float | None) -> str:
     return "-" if ratio is None else share(ratio).removesuffix(" of its cost").replace("the same cost", "1")
 
 
-def _told(configuration: Configuration | None) -> str:
-    if configuration is None:
-        return "no configuration was trained to its end"
-    names = ("lr", "momentum", "weight_decay", "batch_size", "schedule", "optimizer")
-    values = configuration.given()
-    return ", ".join(f"{name} {_number(values[name])}" for name in names)
+def _count(samples: float | None) -> str:
+    return "-" if samples is None else f"{samples:,.0f}"
 
 
-def _number(value: Any) -> str:
+def _hyper_parameter(name: str, one: StrategySummary) -> str:
+    """Of the chosen configuration; "-" where no trial came to its end."""
+    value = getattr(one.configuration, name, "-")
     return f"{value:.4g}" if isinstance(value, float) else str(value)
