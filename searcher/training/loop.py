@@ -8,12 +8,14 @@ so the same trial on the same machine gives the same curve.
 
 from __future__ import annotations
 
+import logging
 import math
 import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -33,16 +35,26 @@ from searcher.records import (
     TrialRecord,
     Verdict,
 )
+from searcher.training.checkpoints import Checkpoint, Checkpoints
 from searcher.training.data import Batch, Split
 from searcher.training.tasks import Task
 
 Emit = Callable[[Record], None]
 
+log = logging.getLogger(__name__)
+
 EVALUATION_BATCH = 1024
 ADAM_SECOND_BETA = 0.999
 
 
-def run_trial(task: Task, trial: Trial, rule: Rule, emit: Emit, device: torch.device | str = "cpu") -> TrialRecord:
+def run_trial(
+    task: Task,
+    trial: Trial,
+    rule: Rule,
+    emit: Emit,
+    device: torch.device | str = "cpu",
+    checkpoints: Checkpoints | None = None,
+) -> TrialRecord:
     """Trains a trial, or runs its range test, and says how it ended; every record is also given to `emit`.
 
     A loss that is not finite ends the trial as `diverged` and an exception as `failed` with its text: neither
@@ -54,37 +66,63 @@ def run_trial(task: Task, trial: Trial, rule: Rule, emit: Emit, device: torch.de
         rule: judges every epoch of a training run; may stop it.
         emit: called with each StepRecord or EpochRecord as it is measured, and last with the TrialRecord.
         device: where the model and the splits live.
+        checkpoints: where a training run saves itself, and finds what an earlier process of it saved; it then
+            goes on from there and emits what it measured before once more. Its curve is the same either way.
+            Range tests are short and always start anew.
     """
     device = torch.device(device)
-    started = time.time()
     clock = time.perf_counter()
-    body = _train if trial.kind is Kind.TRAIN else _range_test
-    progress = TrialRecord(trial=trial, status=Status.FAILED, device=device_name(device), node=platform.node())
+    progress = TrialRecord(
+        trial=trial,
+        status=Status.FAILED,
+        device=device_name(device),
+        node=platform.node(),
+        started=time.time(),
+    )
+    checkpoints = checkpoints or Checkpoints()
     try:
         with seeded(trial.seed, device):
-            record = body(task, progress, rule, emit, device)
+            if trial.kind is Kind.TRAIN:
+                saved = checkpoints.find(trial.trial_id)
+                if saved is not None:
+                    clock -= saved.epochs[-1].seconds
+                    progress = replace(progress, started=saved.started)
+                record = _train(task, progress, rule, emit, device, checkpoints, saved)
+            else:
+                record = _range_test(task, progress, emit, device)
     except Exception as error:
         text = " ".join(str(error).split()) or "no message"
         record = replace(progress, status_reason=f"{type(error).__name__}: {text}")
-    record = replace(record, seconds=time.perf_counter() - clock, started=started, finished=time.time())
+    record = replace(record, seconds=time.perf_counter() - clock, finished=time.time())
     emit(record)
     return record
 
 
-def _train(task: Task, record: TrialRecord, rule: Rule, emit: Emit, device: torch.device) -> TrialRecord:
+def _train(
+    task: Task,
+    record: TrialRecord,
+    rule: Rule,
+    emit: Emit,
+    device: torch.device,
+    checkpoints: Checkpoints,
+    saved: Checkpoint | None,
+) -> TrialRecord:
     """Whole epochs until the length is reached, the rule stops the run, or its loss is not finite."""
     trial = record.trial
-    run = _Run(task, trial.configuration, device)
-    order = torch.Generator(device).manual_seed(trial.seed)
+    run, before = _begin(task, trial, device, saved)
     steps_per_epoch = math.ceil(len(task.train) / trial.configuration.batch_size)
     plan = _Plan(trial.configuration, trial.length * steps_per_epoch)
     state = rule.start()
-    best_weights: dict[str, Tensor] = {}
-    clock = time.perf_counter()
-    step, samples = 0, 0
-    for epoch in range(1, trial.length + 1):
+    for measured in before:
+        emit(measured)
+        record = record.after(measured)
+        state, _ = rule.judge(state, _observation(measured))
+    clock = time.perf_counter() - record.seconds
+    step, samples = record.steps, record.samples
+    saving = partial(run.checkpoint, before, record.started)
+    for epoch in range(len(before) + 1, trial.length + 1):
         total = torch.zeros((), device=device)
-        for inputs, targets in task.train.batches(trial.configuration.batch_size, device, order):
+        for inputs, targets in task.train.batches(trial.configuration.batch_size, device, run.order):
             total += run.step(inputs, targets, plan.lr[step], plan.momentum[step]) * len(inputs)
             step += 1
             samples += len(inputs)
@@ -109,7 +147,7 @@ def _train(task: Task, record: TrialRecord, rule: Rule, emit: Emit, device: torc
         emit(measured)
         record = record.after(measured)
         if record.best_epoch == epoch:
-            best_weights = {name: value.clone() for name, value in run.model.state_dict().items()}
+            run.keep_best()
         state, decision = rule.judge(state, _observation(measured))
         if not math.isfinite(measured.train_loss + measured.test_loss):
             reason = f"train loss {measured.train_loss:g}, test loss {measured.test_loss:g} at epoch {epoch}"
@@ -119,23 +157,41 @@ def _train(task: Task, record: TrialRecord, rule: Rule, emit: Emit, device: torc
             status = Status.DIVERGED if decision.verdict is Verdict.DIVERGED else Status.STOPPED_OVERFIT
             record = replace(record, status=status, status_reason=decision.reason)
             break
+        before.append(measured)
+        checkpoints.offer(trial.trial_id, saving)
     else:
         record = replace(record, status=Status.COMPLETED)
-    if best_weights and record.status is not Status.DIVERGED:
-        run.model.load_state_dict(best_weights)
+    if run.best and record.status is not Status.DIVERGED:
+        run.model.load_state_dict(run.best)
         loss, accuracy = evaluate(task, run.model, task.holdout, device)
         record = replace(record, holdout_loss=loss, holdout_accuracy=accuracy)
     return record
 
 
-def _range_test(task: Task, record: TrialRecord, rule: Rule, emit: Emit, device: torch.device) -> TrialRecord:
+def _begin(
+    task: Task, trial: Trial, device: torch.device, saved: Checkpoint | None
+) -> tuple[_Run, list[EpochRecord]]:
+    """The run as it was saved with the epochs that it has behind it; else a fresh one and none."""
+    run = _Run(task, trial, device)
+    if saved is None:
+        return run, []
+    try:
+        run.restore(saved)
+        return run, list(saved.epochs)
+    except (KeyError, RuntimeError, ValueError) as error:
+        # Of another version of the task's code, or of torch.
+        log.warning("trial %s starts anew, its checkpoint does not fit: %s", trial.trial_id, error)
+        torch.manual_seed(trial.seed)
+        return _Run(task, trial, device), []
+
+
+def _range_test(task: Task, record: TrialRecord, emit: Emit, device: torch.device) -> TrialRecord:
     """Steps of a rising learning rate until the length is reached or the training loss has diverged."""
     trial = record.trial
-    run = _Run(task, trial.configuration, device)
-    order = torch.Generator(device).manual_seed(trial.seed)
+    run = _Run(task, trial, device)
     plan = _Plan(trial.configuration, trial.length)
     watch = DivergenceWatch()
-    batches = endless(task.train, trial.configuration.batch_size, device, order)
+    batches = endless(task.train, trial.configuration.batch_size, device, run.order)
     samples, reason = 0, ""
     for step, (inputs, targets) in zip(range(trial.length), batches, strict=False):
         loss = run.step(inputs, targets, plan.lr[step], plan.momentum[step]).item()
@@ -160,12 +216,40 @@ def _range_test(task: Task, record: TrialRecord, rule: Rule, emit: Emit, device:
 
 
 class _Run:
-    """A fresh model and its optimizer."""
+    """A fresh model, its optimizer, the generator that shuffles its samples, and the best weights so far."""
 
-    def __init__(self, task: Task, configuration: Configuration, device: torch.device) -> None:
+    def __init__(self, task: Task, trial: Trial, device: torch.device) -> None:
+        self.device = device
         self.loss = task.loss
         self.model = task.model().to(device)
-        self.optimizer = make_optimizer(self.model, configuration)
+        self.optimizer = make_optimizer(self.model, trial.configuration)
+        self.order = torch.Generator(device).manual_seed(trial.seed)
+        self.best: dict[str, Tensor] = {}
+
+    def keep_best(self) -> None:
+        self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def checkpoint(self, epochs: list[EpochRecord], started: float) -> Checkpoint:
+        """Everything that decides how the run goes on after these epochs."""
+        return Checkpoint(
+            model=self.model.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            best=self.best,
+            order=self.order.get_state(),
+            random=torch.get_rng_state(),
+            random_cuda=torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            epochs=epochs,
+            started=started,
+        )
+
+    def restore(self, saved: Checkpoint) -> None:
+        self.model.load_state_dict(saved.model)
+        self.optimizer.load_state_dict(dict(saved.optimizer))
+        self.best = {name: value.to(self.device) for name, value in saved.best.items()}
+        self.order.set_state(saved.order)
+        torch.set_rng_state(saved.random)
+        if saved.random_cuda is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(saved.random_cuda, self.device)
 
     def step(self, inputs: Tensor, targets: Tensor, lr: float, momentum: float) -> Tensor:
         """One optimizer update; returns the batch's mean loss before it, still on the device."""

@@ -1,0 +1,202 @@
+"""A trial that goes on from its checkpoint measures what an undisturbed one measures, bit for bit."""
+
+import contextlib
+import os
+import pickle
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from searcher.algorithms.schedules import complete
+from searcher.algorithms.stopping import rule_from
+from searcher.records import Configuration, EpochRecord, Record, Status, Trial, TrialRecord
+from searcher.training.checkpoints import Checkpoint, Checkpoints
+from searcher.training.loop import run_trial
+from searcher.training.tasks import Task, load_task
+
+TINY = load_task("tiny_task.py:make_task", Path(__file__).parents[1])
+RANDOM = Task(
+    # Batch normalization has buffers, dropout draws from torch's own generator.
+    lambda: nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.ReLU(), nn.Linear(16, 2)),
+    TINY.train,
+    TINY.test,
+    TINY.holdout,
+    nn.functional.cross_entropy,
+)
+
+
+class Shelf(dict[str, bytes]):
+    """A vault in memory."""
+
+    def load(self, trial_id: str) -> bytes | None:
+        return self.get(trial_id)
+
+    def save(self, trial_id: str, content: bytes) -> None:
+        self[trial_id] = content
+
+    def remove(self, trial_id: str) -> None:
+        self.pop(trial_id, None)
+
+
+class Refusing:
+    """A vault on a full disk."""
+
+    def load(self, trial_id: str) -> bytes | None:
+        raise OSError("cannot be read")
+
+    def save(self, trial_id: str, content: bytes) -> None:
+        raise OSError("no space left")
+
+    def remove(self, trial_id: str) -> None:
+        raise OSError("cannot be removed")
+
+
+class Killed(BaseException):
+    """Ends the loop where the death of its process would."""
+
+
+def trial(**changes: object) -> Trial:
+    given = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3, "batch_size": 32, "schedule": "one_cycle"}
+    configuration = complete(Configuration(**(given | changes)))  # type: ignore[arg-type]
+    return Trial(task="tiny", strategy="s", configuration=configuration, seed=3, length=9)
+
+
+def train(
+    given: Trial,
+    checkpoints: Checkpoints | None = None,
+    die_at: int = 0,
+    task: Task = RANDOM,
+    rule: object = "off",
+) -> list[Record]:
+    records: list[Record] = []
+
+    def emit(record: Record) -> None:
+        if isinstance(record, EpochRecord) and record.epoch == die_at:
+            raise Killed
+        records.append(record)
+
+    with contextlib.suppress(Killed):
+        run_trial(task, given, rule_from(rule), emit, checkpoints=checkpoints)
+    return records
+
+
+def timeless(records: list[Record]) -> list[Record]:
+    """The records without what two runs may differ in."""
+    times = {EpochRecord: {"seconds": 0.0, "time": 0.0}, TrialRecord: {"seconds": 0, "started": 0, "finished": 0}}
+    return [replace(record, **times[type(record)]) for record in records]  # type: ignore[type-var, index]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("die_at", [2, 6, 9])
+def test_a_restarted_trial_goes_on_as_if_nothing_had_happened(optimizer: str, die_at: int) -> None:
+    given, shelf = trial(optimizer=optimizer), Shelf()
+    whole = train(given)
+    assert len(whole) == 9 + 1
+    first = train(given, Checkpoints(vault=shelf, every=0), die_at)
+    kept = len(Checkpoint.decode(shelf[given.trial_id]).epochs)
+    torch.rand(11)
+    second = train(given, Checkpoints(vault=shelf, every=0, begun=frozenset([given.trial_id])))
+    assert timeless(first) == timeless(whole[: die_at - 1])
+    assert timeless(second) == timeless(whole)
+    # What was measured before the checkpoint is emitted as it was, its times included; only the rest is trained.
+    assert 1 <= kept < die_at
+    assert second[:kept] == first[:kept]
+    assert second[kept].time > first[-1].time  # type: ignore[union-attr]
+    ended = second[-1]
+    assert isinstance(ended, TrialRecord)
+    assert ended.seconds >= second[-2].seconds  # type: ignore[union-attr]
+
+
+PATIENCE = {"rule": "patience", "reports": 3}
+
+
+def test_the_stopping_rule_goes_on_where_it_was() -> None:
+    given, shelf = trial(schedule="constant"), Shelf()
+    rising = Task(RANDOM.model, TINY.train, TINY.test, TINY.holdout, _Rising(4), accuracy=None)
+    whole = train(given, task=rising, rule=PATIENCE)
+    ended = whole[-1]
+    assert isinstance(ended, TrialRecord)
+    assert ended.status is Status.STOPPED_OVERFIT
+    rising.loss = _Rising(4)
+    train(given, Checkpoints(vault=shelf, every=0), die_at=ended.epochs, task=rising, rule=PATIENCE)
+    rising.loss = _Rising(4, already=len(Checkpoint.decode(shelf[given.trial_id]).epochs))
+    again = train(
+        given, Checkpoints(vault=shelf, every=0, begun=frozenset([given.trial_id])), task=rising, rule=PATIENCE
+    )
+    assert timeless(again) == timeless(whole)
+
+
+def test_no_checkpoint_before_its_time_and_none_is_looked_for_at_the_first_start() -> None:
+    given, shelf = trial(), Shelf()
+    train(given, Checkpoints(vault=shelf, every=60))
+    assert not shelf
+    shelf[given.trial_id] = b"of another run"
+    assert len(train(given, Checkpoints(vault=shelf, every=60))) == 10
+
+
+def test_checkpoints_that_take_long_are_made_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[float] = []
+
+    class Slow(Shelf):
+        def save(self, trial_id: str, content: bytes) -> None:
+            saved.append(time.monotonic())
+            time.sleep(0.02)
+
+    train(trial(), Checkpoints(vault=Slow(), every=0))
+    assert len(saved) == 1  # nine epochs take less than 20 times 0.02 s
+    assert saved
+
+
+def test_a_notice_makes_every_trial_save_at_once() -> None:
+    given, shelf = trial(), Shelf()
+    train(given, Checkpoints(vault=shelf, every=60, urgent=lambda: True), die_at=4)
+    assert given.trial_id in shelf
+
+
+def test_a_vault_that_fails_fails_no_trial() -> None:
+    given = trial()
+    checkpoints = Checkpoints(vault=Refusing(), every=0, begun=frozenset([given.trial_id]))
+    assert timeless(train(given, checkpoints)) == timeless(train(given))
+    checkpoints.drop(given.trial_id)
+
+
+class Boom:
+    """Code that unpickling would run."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (os.environ["SEARCHER_TEST_BOOM"],)
+
+
+@pytest.mark.parametrize("content", ["cut short", "another model's", "a pickle that runs code"])
+def test_a_checkpoint_that_cannot_be_used_is_left_aside(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, shelf = trial(), Shelf()
+    monkeypatch.setenv("SEARCHER_TEST_BOOM", str(tmp_path / "boom"))
+    train(given, Checkpoints(vault=shelf, every=0), die_at=5, task=TINY)
+    if content == "cut short":
+        shelf[given.trial_id] = shelf[given.trial_id][:-100]
+    elif content == "a pickle that runs code":
+        shelf[given.trial_id] = pickle.dumps(Boom(), protocol=2)
+    again = train(given, Checkpoints(vault=shelf, every=60, begun=frozenset([given.trial_id])))
+    assert timeless(again) == timeless(train(given))
+    assert not (tmp_path / "boom").exists()
+
+
+class _Rising:
+    """A loss whose training value falls and whose test value rises after some epochs, whatever the model does."""
+
+    def __init__(self, after: int, already: int = 0) -> None:
+        self.after = after
+        self.epoch = already
+
+    def __call__(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        loss = nn.functional.cross_entropy(output, target)
+        if torch.is_grad_enabled():
+            return loss * 0 + 1 / (1 + self.epoch)
+        self.epoch += 1
+        return loss * 0 + 1 + abs(self.epoch - self.after)
