@@ -12,34 +12,27 @@ import logging
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from searcher.algorithms.range_test import DivergenceWatch
-from searcher.algorithms.schedules import values
-from searcher.algorithms.stopping import Observation, Rule
+from searcher.algorithms.stopping import Rule
 from searcher.records import (
     Configuration,
     EpochRecord,
     Kind,
-    Record,
     Status,
-    StepRecord,
     Trial,
     TrialRecord,
-    Verdict,
 )
 from searcher.training.checkpoints import Checkpoint, Checkpoints
+from searcher.training.course import Emit, RangeTestCourse, TrainingCourse
 from searcher.training.data import Batch, Split
 from searcher.training.tasks import Task
-
-Emit = Callable[[Record], None]
 
 log = logging.getLogger(__name__)
 
@@ -109,63 +102,27 @@ def _train(
 ) -> TrialRecord:
     """Whole epochs until the length is reached, the rule stops the run, or its loss is not finite."""
     trial = record.trial
+    batch_size = trial.configuration.batch_size
     run, before = _begin(task, trial, device, saved)
-    steps_per_epoch = math.ceil(len(task.train) / trial.configuration.batch_size)
-    plan = _Plan(trial.configuration, trial.length * steps_per_epoch)
-    state = rule.start()
-    for measured in before:
-        emit(measured)
-        record = record.after(measured)
-        state, _ = rule.judge(state, _observation(measured))
-    clock = time.perf_counter() - record.seconds
-    step, samples = record.steps, record.samples
-    saving = partial(run.checkpoint, before, record.started)
-    for epoch in range(len(before) + 1, trial.length + 1):
+    course = TrainingCourse(record, math.ceil(len(task.train) / batch_size), len(task.train), rule, emit)
+    course.restore(before)
+    step = course.record.steps
+    saving = partial(run.checkpoint, course.epochs, record.started)
+    while not course.ended:
         total = torch.zeros((), device=device)
-        for inputs, targets in task.train.batches(trial.configuration.batch_size, device, run.order):
-            total += run.step(inputs, targets, plan.lr[step], plan.momentum[step]) * len(inputs)
+        for inputs, targets in task.train.batches(batch_size, device, run.order):
+            total += run.step(inputs, targets, course.plan.lr[step], course.plan.momentum[step]) * len(inputs)
             step += 1
-            samples += len(inputs)
         test_loss, test_accuracy = evaluate(task, run.model, task.test, device)
-        lr_left, lr_low = plan.to_come(step)
-        measured = EpochRecord(
-            trial_id=trial.trial_id,
-            strategy=trial.strategy,
-            epoch=epoch,
-            step=step,
-            samples=samples,
-            seconds=time.perf_counter() - clock,
-            train_loss=total.item() / len(task.train),
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
-            lr=plan.lr[step - 1],
-            momentum=plan.momentum[step - 1],
-            lr_left=lr_left,
-            lr_low=lr_low,
-            time=time.time(),
-        )
-        emit(measured)
-        record = record.after(measured)
-        if record.best_epoch == epoch:
+        if course.measured(total.item() / len(task.train), test_loss, test_accuracy):
             run.keep_best()
-        state, decision = rule.judge(state, _observation(measured))
-        if not math.isfinite(measured.train_loss + measured.test_loss):
-            reason = f"train loss {measured.train_loss:g}, test loss {measured.test_loss:g} at epoch {epoch}"
-            record = replace(record, status=Status.DIVERGED, status_reason=reason)
-            break
-        if decision.stops:
-            status = Status.DIVERGED if decision.verdict is Verdict.DIVERGED else Status.STOPPED_OVERFIT
-            record = replace(record, status=status, status_reason=decision.reason)
-            break
-        before.append(measured)
-        checkpoints.offer(trial.trial_id, saving)
-    else:
-        record = replace(record, status=Status.COMPLETED)
-    if run.best and record.status is not Status.DIVERGED:
-        run.model.load_state_dict(run.best)
-        loss, accuracy = evaluate(task, run.model, task.holdout, device)
-        record = replace(record, holdout_loss=loss, holdout_accuracy=accuracy)
-    return record
+        if not course.ended:
+            checkpoints.offer(trial.trial_id, saving)
+    if not course.wants_holdout:
+        return course.record
+    run.model.load_state_dict(run.best)
+    loss, accuracy = evaluate(task, run.model, task.holdout, device)
+    return replace(course.record, holdout_loss=loss, holdout_accuracy=accuracy)
 
 
 def _begin(
@@ -189,30 +146,14 @@ def _range_test(task: Task, record: TrialRecord, emit: Emit, device: torch.devic
     """Steps of a rising learning rate until the length is reached or the training loss has diverged."""
     trial = record.trial
     run = _Run(task, trial, device)
-    plan = _Plan(trial.configuration, trial.length)
-    watch = DivergenceWatch()
+    course = RangeTestCourse(record, emit)
     batches = endless(task.train, trial.configuration.batch_size, device, run.order)
-    samples, reason = 0, ""
-    for step, (inputs, targets) in zip(range(trial.length), batches, strict=False):
-        loss = run.step(inputs, targets, plan.lr[step], plan.momentum[step]).item()
-        samples += len(inputs)
-        emit(
-            StepRecord(
-                trial_id=trial.trial_id,
-                strategy=trial.strategy,
-                step=step + 1,
-                samples=samples,
-                lr=plan.lr[step],
-                momentum=plan.momentum[step],
-                train_loss=loss,
-            )
-        )
-        record = replace(record, steps=step + 1, samples=samples, last_train_loss=loss)
-        if watch.update(loss):
-            reason = f"the training loss diverged at lr {plan.lr[step]:.3g}, step {step + 1} of {trial.length}"
+    for step, (inputs, targets) in enumerate(batches):
+        loss = run.step(inputs, targets, course.plan.lr[step], course.plan.momentum[step])
+        course.measured(loss.item(), len(inputs))
+        if course.ended:
             break
-    # To diverge is what a range test is for: it is complete when it has.
-    return replace(record, status=Status.COMPLETED, status_reason=reason)
+    return course.record
 
 
 class _Run:
@@ -267,24 +208,6 @@ class _Run:
         return loss.detach()
 
 
-class _Plan:
-    """The learning rate and momentum of every step, as plain floats."""
-
-    def __init__(self, configuration: Configuration, steps: int) -> None:
-        lr, momentum = values(configuration, steps)
-        self.lr: list[float] = lr.tolist()
-        self.momentum: list[float] = momentum.tolist()
-        # Extremes of what is still to come, running backwards from the end.
-        self._highest: list[float] = np.maximum.accumulate(lr[::-1])[::-1].tolist()
-        self._lowest: list[float] = np.minimum.accumulate(lr[::-1])[::-1].tolist()
-
-    def to_come(self, done: int) -> tuple[float, float]:
-        """The largest and the smallest rate after `done` steps, as fractions of the last one used; 0 at the end."""
-        if done == len(self.lr):
-            return 0.0, 0.0
-        return self._highest[done] / self.lr[done - 1], self._lowest[done] / self.lr[done - 1]
-
-
 def make_optimizer(model: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:
     """SGD with momentum (L2 penalty) or AdamW (decoupled decay; `momentum` is the first beta), all parameters."""
     if configuration.optimizer == "adamw":
@@ -335,14 +258,3 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-
-
-def _observation(epoch: EpochRecord) -> Observation:
-    return Observation(
-        epoch=epoch.epoch,
-        train_loss=epoch.train_loss,
-        test_loss=epoch.test_loss,
-        lr=epoch.lr,
-        lr_left=epoch.lr_left,
-        lr_low=epoch.lr_low,
-    )
