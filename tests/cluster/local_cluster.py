@@ -1,0 +1,87 @@
+"""A real cluster on this machine for the tests: `cluster/local.sh`, started, asked for nodes, and stopped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "cluster/local.sh"
+
+
+@dataclass(frozen=True)
+class LocalCluster:
+    """A running cluster.
+
+    Attributes:
+        folder: what `local.sh` keeps there: the token, cluster.env and a folder for each node.
+        address: of the Jobs API, `http://127.0.0.1:PORT`.
+        gcs: of Ray itself, for `ray.init` of a driver that has the token.
+        extra: what the nodes' environment has beyond this process's, such as tuned health checks.
+    """
+
+    folder: Path
+    address: str
+    gcs: str
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def token(self) -> str:
+        return self.token_path.read_text()
+
+    @property
+    def token_path(self) -> Path:
+        return self.folder / "token"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """For a client's process: this process's, with the token's path, and without another Ray's address."""
+        without = {"RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_API_SERVER_ADDRESS"}
+        mine = {name: value for name, value in os.environ.items() if name not in without}
+        return mine | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_path)} | more
+
+    def call(self, *words: str) -> None:
+        """`local.sh WORD FOLDER …`."""
+        run_script(words[0], str(self.folder), *words[1:], extra=self.extra)
+
+    def start_worker(self, name: str, *options: str) -> None:
+        """Adds a node, or starts one again that was killed: `w1`, `w2`, …"""
+        self.call("worker", name, *options)
+
+    def kill(self, name: str) -> None:
+        """`kill -9` of all processes of a node: `head`, `w1`, …"""
+        self.call("kill", name)
+
+
+@contextmanager
+def local_cluster(
+    workers: int = 2, *, cpus: float = 1, gpus: float = 0, extra: Mapping[str, str] | None = None
+) -> Iterator[LocalCluster]:
+    """A head without CPUs and so many workers; a cluster of one's own, for tests that break it."""
+    # Not pytest's folder: the path of a socket has at most 107 characters.
+    parent = Path(tempfile.mkdtemp(prefix="sc-", dir="/tmp"))
+    folder, extra = parent / "c", extra or {}
+    options = ["--workers", str(workers), "--cpus", str(cpus), "--gpus", str(gpus), "--dashboard-port", "0"]
+    try:
+        run_script("start", str(folder), *options, extra=extra)
+        words = (folder / "cluster.env").read_text().replace("export ", "").split()
+        values = dict(word.split("=", 1) for word in words)
+        yield LocalCluster(folder, values["RAY_API_SERVER_ADDRESS"], f"127.0.0.2:{values['GCS_PORT']}", extra)
+    finally:
+        if folder.exists():
+            run_script("stop", str(folder))
+        shutil.rmtree(parent, ignore_errors=True)
+
+
+def run_script(*words: str, extra: Mapping[str, str] | None = None) -> str:
+    """Runs `local.sh` with this Python's Ray and returns what it wrote; fails with it if it failed."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | dict(extra or {})
+    done = subprocess.run([str(SCRIPT), *words], env=environment, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
