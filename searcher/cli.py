@@ -8,16 +8,12 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from searcher.commands.options import Format, OutputFormat, Overrides, ResultsFolder, SweepFile, SweepName, show
 from searcher.errors import ResultsError, SearcherError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 app = typer.Typer(
     name="searcher",
@@ -29,27 +25,6 @@ app = typer.Typer(
 
 # Click's; whether it is the installed click or the one inside typer depends on typer's version.
 _UsageError: Any = typer.BadParameter.__base__
-
-SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.")]
-SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="The sweep's name.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="FIELD=VALUE", help="Override a field, e.g. strategies.0.grid.momentum=[0.8,0.9]."
-    ),
-]
-ResultsFolder = Annotated[
-    str, typer.Option("--results", metavar="FOLDER", help="The results folder, local or on object storage.")
-]
-
-
-class Format(StrEnum):
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-
-
-OutputFormat = Annotated[Format, typer.Option("--format", help="How to print it.")]
 
 
 @app.command()
@@ -108,7 +83,7 @@ def validate(file: SweepFile, overrides: Overrides = None) -> None:
         }
         for label, plan in prepared.plans.items()
     ]
-    _show(pd.DataFrame(rows), Format.TABLE)
+    show(pd.DataFrame(rows), Format.TABLE)
 
 
 @app.command()
@@ -128,7 +103,7 @@ def compare(
     if format is Format.TABLE:
         typer.echo(comparison.text())
     else:
-        _show(comparison.frame(), format)
+        show(comparison.frame(), format)
 
 
 @app.command()
@@ -136,7 +111,7 @@ def query(sql: str, folder: ResultsFolder = "results", format: OutputFormat = Fo
     """Ask the results in SQL: the tables are sweeps, trials, epochs and steps."""
     from searcher.comparing import open_results
 
-    _show(open_results(folder).sql(sql), format)
+    show(open_results(folder).sql(sql), format)
 
 
 @app.command(name="ls")
@@ -145,17 +120,7 @@ def list_sweeps(folder: ResultsFolder = "results", format: OutputFormat = Format
     from searcher.comparing import open_results
 
     frame = open_results(folder).sweeps()
-    _show(frame[["sweep", "task", "status", "created", "finished"]], format)
-
-
-def _show(frame: pd.DataFrame, format: Format) -> None:
-    match format:
-        case Format.TABLE:
-            typer.echo(frame.to_string(index=False))
-        case Format.CSV:
-            typer.echo(frame.to_csv(index=False), nl=False)
-        case Format.JSON:
-            typer.echo(frame.to_json(orient="records", date_format="iso", indent=2))
+    show(frame[["sweep", "task", "status", "created", "finished"]], format)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

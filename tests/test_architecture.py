@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "searcher"
 LEAVES = {"records", "errors"}
-FACES = {"cli", "progress"}
+FACES = {"cli", "commands", "job", "progress"}
 
 # room -> (rooms of ours that it may import, libraries that it may import); None: any library
 ARROWS: dict[str, tuple[set[str], set[str] | None]] = {
