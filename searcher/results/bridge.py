@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import duckdb
 import pyarrow.fs as pafs
 from fsspec.implementations.arrow import ArrowFSWrapper  # type: ignore[import-untyped]
@@ -16,6 +18,10 @@ class _Bridge(ArrowFSWrapper):  # type: ignore[misc]
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
         return path.removeprefix(f"{SCHEME}://")
+
+    def modified(self, path: str) -> datetime:
+        """DuckDB asks, and not every file system knows; a file of results never changes under its name."""
+        return datetime.fromtimestamp(0, UTC)
 
 
 def register(connection: duckdb.DuckDBPyConnection, filesystem: pafs.FileSystem) -> str:

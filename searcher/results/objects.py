@@ -26,6 +26,9 @@ _LEASE_BYTES = 1024
 SETTLE_SECONDS = 0.5
 """Longer than one who takes a lease needs between looking and writing."""
 
+_given_back: set[str] = set()
+"""The tokens of leases that this process has released, of which storage may have refused to delete the object."""
+
 
 class ObjectFiles(Files):
     """Object storage: an object appears, or is replaced, when its upload is complete."""
@@ -55,8 +58,8 @@ class Lease:
 
     @property
     def ended(self) -> bool:
-        """True when it was not renewed, or when its process can be seen to be no more."""
-        if self.expires < time.time():
+        """True when it was released or not renewed, or when its process can be seen to be no more."""
+        if self.token in _given_back or self.expires < time.time():
             return True
         if not self.home or self.home != _home():
             return False
@@ -90,7 +93,8 @@ class LeaseLock:
         time.sleep(SETTLE_SECONDS)
         if (current := self._read()) is not None and current.token != self._token:
             raise self._taken(current)
-        threading.Thread(target=self._renew, name=f"lease of {sweep}", daemon=True).start()
+        self._thread = threading.Thread(target=self._renew, name=f"lease of {sweep}", daemon=True)
+        self._thread.start()
 
     def check(self) -> None:
         if self._lost:
@@ -102,6 +106,8 @@ class LeaseLock:
 
     def release(self) -> None:
         self._released.set()
+        self._thread.join()  # a renewal under way must not bring back what is deleted here
+        _given_back.add(self._token)
         # If it cannot be deleted it ends by itself.
         with contextlib.suppress(OSError, pa.ArrowException):
             if not self._lost:

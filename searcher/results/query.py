@@ -23,7 +23,7 @@ Form = Literal["pandas", "polars", "arrow", "duckdb"]
 Names = str | Sequence[str] | None
 _Answer = TypeVar("_Answer")
 
-_TRIES = 5
+_TRIES = 20
 _NOT_UNDERSTOOD = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.DataError)
 
 

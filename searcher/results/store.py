@@ -29,7 +29,8 @@ class Store:
 
     - A record that was handed over more than 5 seconds ago survives `kill -9` of any process.
     - After a resume each trial, and each epoch and step of it, stands exactly once: as first measured.
-    - A reader never sees a torn or half-written file, nor a row twice, with our code or without it.
+    - A reader never sees a torn or half-written file. `Results` meets each row once at every moment; a plain
+      reader does so on a local disk of Linux, and elsewhere but for the moment of a merge (see `compact`).
     - One process at a time writes a sweep; different sweeps can be written into one folder at once.
     - When storage is full or refuses, the writer raises ResultsError, nothing already written is lost, and
       the sweep can be resumed.
@@ -83,8 +84,9 @@ class Store:
     def compact(self, sweep: str) -> None:
         """Merges the small files of a sweep, as its writer does when it completes.
 
-        A reader meets each row once all the while. One that had listed the files before finds some of them
-        gone: `Results` asks again by itself, a plain reader gets FileNotFoundError and can be called again.
+        A reader meets each row once all the while, and what it has open stays readable. One that had only
+        listed the files finds some of them gone: `Results` asks again by itself, a plain reader gets
+        FileNotFoundError and can be called again.
         Where a folder cannot be exchanged in one step (object storage, network file systems, other systems
         than Linux), a plain reader can for a moment meet rows twice; `Results` cannot.
 

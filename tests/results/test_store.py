@@ -9,9 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +22,7 @@ from result_examples import ending, epoch, step, sweep_row, trial
 
 from searcher.errors import NothingFoundError, ResultsError, SweepExistsError
 from searcher.records import Configuration, EpochRecord, Kind, Record, Status, Trial
-from searcher.results import partition, writer
+from searcher.results import objects, partition, writer
 from searcher.results.query import open_results
 from searcher.results.storage import open_files
 from searcher.results.store import Store, read_history
@@ -186,6 +188,18 @@ class StoreContract:
         assert counts.to_dict("list") == {"sweep": ["sweep-0", "sweep-1"], "n": [6, 6]}
         assert set(open_results(root).sweeps()["status"]) == {"completed"}
 
+    def test_a_closed_sweep_takes_nothing_more(self, root: str) -> None:
+        sweep = Store(root).begin(sweep_row())
+        sweep.close("completed")
+        sweep.close("failed")
+        with pytest.raises(ResultsError, match="'demo' are closed"):
+            sweep.write([epoch(trial(), 1)])
+        assert open_results(root).sweeps()["status"].tolist() == ["completed"]
+
+
+class SharedStoreContract(StoreContract):
+    """Of storage that other processes reach as well."""
+
     def test_kill_9_then_resume(self, root: str) -> None:
         child = subprocess.Popen([sys.executable, str(CHILD), root])
         try:
@@ -204,25 +218,41 @@ class StoreContract:
         assert keys(root) == Counter((trial(seed).trial_id, n) for seed in range(40) for n in (1, 2, 3))
         assert open_results(root).trials()["trial_id"].is_unique
 
-    def test_a_closed_sweep_takes_nothing_more(self, root: str) -> None:
-        sweep = Store(root).begin(sweep_row())
-        sweep.close("completed")
-        sweep.close("failed")
-        with pytest.raises(ResultsError, match="'demo' are closed"):
-            sweep.write([epoch(trial(), 1)])
-        assert open_results(root).sweeps()["status"].tolist() == ["completed"]
 
-
-class TestLocal(StoreContract):
+class TestLocal(SharedStoreContract):
     @pytest.fixture
     def root(self, local_root: str) -> str:
         return local_root
 
 
-class TestS3(StoreContract):
+class TestS3(SharedStoreContract):
     @pytest.fixture
     def root(self, s3_root: str) -> str:
         return s3_root
+
+
+class TestFsspec(StoreContract):
+    """The path of every address that pyarrow does not know itself, by fsspec's file system in memory."""
+
+    @pytest.fixture
+    def root(self, monkeypatch: pytest.MonkeyPatch) -> str:
+        monkeypatch.setattr(objects, "SETTLE_SECONDS", 0.02)
+        return f"memory://{uuid.uuid4().hex}/results"
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("s3://bucket/results?region=eu-central-1", pafs.S3FileSystem),
+        ("gs://anonymous@bucket/results", pafs.GcsFileSystem),
+        ("abfs://container@account.dfs.core.windows.net/results", pafs.AzureFileSystem),
+    ],
+)
+def test_the_clouds_addresses_open_without_being_asked(address: str, kind: type[pafs.FileSystem]) -> None:
+    files = open_files(address)
+    assert isinstance(files, objects.ObjectFiles)
+    assert isinstance(files.filesystem, kind)
+    assert files.root.endswith("/results")
 
 
 def records_of_demo(seeds: int) -> list[Record]:
