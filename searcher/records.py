@@ -29,6 +29,7 @@ class Status(StrEnum):
 
     COMPLETED = "completed"
     STOPPED_OVERFIT = "stopped_overfit"
+    PRUNED = "pruned"
     DIVERGED = "diverged"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
@@ -178,7 +179,8 @@ class TrialRecord:
     Attributes:
         status_reason: one line: why it ended so (the stopping rule's words, an error's text); may be empty
             only for a completed trial.
-        holdout_loss, holdout_accuracy: measured once, with the weights of `best_epoch`.
+        holdout_loss, holdout_accuracy: measured once, with the weights of `best_epoch`; not for a trial that
+            was pruned: its strategy has given it up, so it is no candidate for the choice.
         seconds: seconds that the trial occupied its device.
         device: e.g. `cpu` or the GPU's name; node: the host that trained it.
     """

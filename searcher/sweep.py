@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from searcher._yaml import read_yaml, write_yaml
 from searcher.errors import ConfigurationError, SweepError
 from searcher.sweep_edit import changed_paths, set_field
+from searcher.sweep_entry import StrategyEntry, labels_differ
 from searcher.sweep_errors import lines_of, shown
 from searcher.sweep_fields import (
     Count,
@@ -31,7 +32,7 @@ from searcher.sweep_fields import (
     Values,
     wrong,
 )
-from searcher.sweep_strategies import GridSpec, OneCycleSpec, RandomSpec, StrategyEntry, labels_differ
+from searcher.sweep_strategies import GridSpec, OneCycleSpec, RandomSpec
 
 __all__ = [
     "GridSpec",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Generic, Self, TypeVar
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -109,6 +109,9 @@ TaskName = Annotated[
 ScheduleName = Annotated[str, _one_of([name for name in SCHEDULES if not name.startswith("range_")])]
 MomentumScheduleName = Annotated[str, _one_of(MOMENTUM_SCHEDULES)]
 OptimizerName = Annotated[str, _one_of(["sgd", "adamw"])]
+Pruner = Annotated[Literal["none", "median"], _one_of(["none", "median"])]
+Factor = Annotated[float, _number("must be a number greater than 1", lambda value: value > 1)]
+WholeFactor = Annotated[int, _whole("must be a whole number from 2", lambda value: value >= 2)]
 
 
 def _as_tuple(value: object) -> object:

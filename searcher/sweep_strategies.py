@@ -31,11 +31,17 @@ from searcher.sweep_fields import (
     rejected,
 )
 
+_OF_THE_STRATEGY = ("name", "epochs")
+
 
 class _Scheduled(Model):
-    """What grid and random search share: hyper-parameters that all of their configurations have."""
+    """What grid and random search share: hyper-parameters that all of their configurations have.
+
+    `epochs` is the length of their runs, the sweep's own where it is not given.
+    """
 
     name: FolderName | None = None
+    epochs: Count | None = None
     schedule: ScheduleName = Field(description="the name of a schedule, such as step, cosine or one_cycle")
     optimizer: OptimizerName = "sgd"
     momentum_schedule: MomentumScheduleName = "constant"
@@ -49,7 +55,7 @@ class _Scheduled(Model):
 
     def fixed(self) -> dict[str, Any]:
         """The hyper-parameters that all configurations share, by name."""
-        return {name: getattr(self, name) for name in _Scheduled.model_fields if name != "name"}
+        return {name: getattr(self, name) for name in _Scheduled.model_fields if name not in _OF_THE_STRATEGY}
 
 
 class GridSpec(_Scheduled):
@@ -128,59 +134,6 @@ class OneCycleSpec(Model):
             annihilation=self.annihilation,
         )
         return self
-
-
-Spec = GridSpec | RandomSpec | OneCycleSpec
-
-
-class StrategyEntry(Model):
-    """One strategy of the sweep: a mapping of its kind to what it needs to know."""
-
-    grid: GridSpec | None = None
-    random: RandomSpec | None = None
-    one_cycle: OneCycleSpec | None = None
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        given = list(self._given())
-        if len(given) != 1:
-            empty = [f".{kind}: got nothing" for kind in sorted(self.model_fields_set - set(given))]
-            fault = empty[0] if empty else f": got {shown(given)}"
-            kinds = ", ".join(StrategyEntry.model_fields)
-            raise rejected(f"{fault}; must have exactly one of {kinds}, with its values")
-        return self
-
-    def _given(self) -> dict[str, Spec]:
-        specs = {kind: getattr(self, kind) for kind in StrategyEntry.model_fields}
-        return {kind: spec for kind, spec in specs.items() if spec is not None}
-
-    @property
-    def kind(self) -> str:
-        """`grid`, `random` or `one_cycle`."""
-        return next(iter(self._given()))
-
-    @property
-    def spec(self) -> Spec:
-        """What the strategy of this kind needs to know."""
-        return self._given()[self.kind]
-
-    @property
-    def label(self) -> str:
-        """The strategy's name in this sweep: that of its spec, or its kind."""
-        return self.spec.name or self.kind
-
-
-def labels_differ(entries: tuple[StrategyEntry, ...]) -> tuple[StrategyEntry, ...]:
-    """Refuses a label that two strategies share: results are kept by it."""
-    seen: set[str] = set()
-    for index, entry in enumerate(entries):
-        if entry.label in seen:
-            raise rejected(
-                f"[{index}].{entry.kind}.name: got {entry.label!r}; "
-                "a strategy before it has this name, so give it another one"
-            )
-        seen.add(entry.label)
-    return entries
 
 
 def _check_configuration(**values: Any) -> None:

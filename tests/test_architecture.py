@@ -16,9 +16,9 @@ FACES = {"cli", "commands", "job", "progress"}
 ARROWS: dict[str, tuple[set[str], set[str] | None]] = {
     "records": (set(), set()),
     "errors": (set(), set()),
-    "algorithms": (set(), {"numpy"}),
+    "algorithms": (set(), {"numpy", "optuna"}),
     "sweep": ({"algorithms"}, {"pydantic", "pydantic_core", "yaml"}),
-    "training": ({"algorithms"}, {"numpy", "torch", "sklearn", "mnist1d"}),
+    "training": ({"algorithms"}, {"numpy", "torch", "torchvision", "sklearn", "mnist1d"}),
     "execution": ({"algorithms", "training"}, {"ray", "torch", "numpy"}),
     "results": (set(), {"fsspec", "pyarrow", "duckdb", "pandas", "polars", "numpy"}),
     "comparing": ({"algorithms", "results", "sweep"}, {"pandas", "rich"}),
@@ -76,6 +76,11 @@ def test_only_results_touches_storage(library: str) -> None:
         if room_of(path.relative_to(ROOT).parts[0].removesuffix(".py")) != "results"
         and any(name.partition(".")[0] == library for name in imports(path))
     ]
+
+
+def test_optuna_is_left_to_the_strategies_that_need_it() -> None:
+    users = {path.stem for path in MODULES if any(name.partition(".")[0] == "optuna" for name in imports(path))}
+    assert users == {"optuna_search", "tpe", "bohb"}
 
 
 @pytest.mark.parametrize("code", ["import searcher", "import searcher.cli", "from searcher import load_sweep"])

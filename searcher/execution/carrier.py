@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,8 +17,8 @@ from ray import tune
 
 from searcher.algorithms.stopping import rule_from
 from searcher.errors import SearcherError
-from searcher.records import Record, Status, Trial, TrialRecord
-from searcher.training.loop import run_trial
+from searcher.records import EpochRecord, Record, Status, Trial, TrialRecord
+from searcher.training.loop import device_name, run_trial
 from searcher.training.tasks import load_task
 
 REPORT_EVERY = 0.5
@@ -30,6 +30,9 @@ LOAD = "load"
 RECORDS = "records"
 """The key of the records in a carrier's report."""
 
+SO_FAR = "so_far"
+"""The key of the pair (last epoch, record that holds if the trial ends there) in a report of a judged trial."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
@@ -39,6 +42,7 @@ class Load:
         task, folder: the task's reference, and where a relative one starts from.
         stop: the stopping rule as the sweep file gives it.
         cpu, gpu: the carrier's share; torch uses as many threads as it has whole CPUs.
+        judged: its one trial may be pruned, so that every epoch but the last is reported at once.
     """
 
     trials: Sequence[Trial]
@@ -47,6 +51,7 @@ class Load:
     stop: Any
     cpu: float
     gpu: float
+    judged: bool = False
 
 
 def carry(config: dict[str, Any]) -> None:
@@ -54,7 +59,7 @@ def carry(config: dict[str, Any]) -> None:
     load: Load = config[LOAD]
     torch.set_num_threads(max(1, int(load.cpu)))
     device = torch.device("cuda" if load.gpu else "cpu")
-    report = _Report(len(load.trials))
+    report = _Report(load, device_name(device))
     try:
         task = load_task(load.task, load.folder)
         rule = rule_from(load.stop)
@@ -75,25 +80,32 @@ def failed(trial: Trial, reason: str, node: str = "") -> TrialRecord:
     )
 
 
-@dataclass
 class _Report:
-    """Collects records and reports them to Tune, at most every `REPORT_EVERY` seconds."""
+    """Collects records and reports them to Tune: at most every `REPORT_EVERY` seconds, or as a judge needs them."""
 
-    trials: int
-    stopped: int = 0
-    finished: int = 0
-    waiting: list[Record] = field(default_factory=list)
-    sent: float = field(default_factory=time.monotonic)
+    def __init__(self, load: Load, device: str) -> None:
+        self._load = load
+        self._counts = {"trials": len(load.trials), "stopped": 0, "finished": 0}
+        self._waiting: list[Record] = []
+        self._sent = time.monotonic()
+        self._pruned: TrialRecord | None = None
+        if load.judged:
+            (trial,) = load.trials
+            self._pruned = TrialRecord(
+                trial=trial, status=Status.PRUNED, device=device, node=platform.node(), started=time.time()
+            )
 
     def add(self, record: Record) -> None:
-        self.waiting.append(record)
+        self._waiting.append(record)
         if isinstance(record, TrialRecord):
-            self.finished += record.status is not Status.STOPPED_OVERFIT
-            self.stopped += record.status is Status.STOPPED_OVERFIT
-        elif time.monotonic() - self.sent > REPORT_EVERY:
+            self._counts["stopped" if record.status is Status.STOPPED_OVERFIT else "finished"] += 1
+        elif self._pruned and isinstance(record, EpochRecord):
+            self._pruned = replace(self._pruned.after(record), finished=record.time)
+            if record.epoch < self._pruned.trial.length:  # the last epoch ends the trial in any case
+                self.send({SO_FAR: (record, self._pruned)})
+        elif time.monotonic() - self._sent > REPORT_EVERY:
             self.send()
 
-    def send(self) -> None:
-        records, self.waiting, self.sent = self.waiting, [], time.monotonic()
-        counts = {"trials": self.trials, "stopped": self.stopped, "finished": self.finished}
-        tune.report({RECORDS: records, "carrier": counts})
+    def send(self, more: Mapping[str, Any] | None = None) -> None:
+        records, self._waiting, self._sent = self._waiting, [], time.monotonic()
+        tune.report({RECORDS: records, "carrier": dict(self._counts), **(more or {})})

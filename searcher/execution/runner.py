@@ -17,6 +17,7 @@ from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig
 from searcher.algorithms.strategies.base import Strategy
 from searcher.errors import ExecutionError
 from searcher.execution.carrier import Load, carry
+from searcher.execution.pruning import PruningScheduler
 from searcher.execution.scheduler import OverfitScheduler
 from searcher.execution.search import Proposals, ProposalSearch, RecordCallback, Sink
 from searcher.records import History
@@ -83,12 +84,13 @@ def run_strategies(
     with connected(address), tempfile.TemporaryDirectory(prefix="searcher-tune-") as scratch:
         _check_resources(resources)
         proposals = Proposals(strategies, histories, sink)
+        pruning = PruningScheduler(strategies, histories)
         load = Load(trials=(), task=task, folder=folder, stop=stop, cpu=resources.cpu, gpu=resources.gpu)
         tuner = Tuner(
             tune.with_resources(carry, PlacementGroupFactory([resources.bundle()])),
             tune_config=TuneConfig(
-                search_alg=ProposalSearch(proposals, load),
-                scheduler=OverfitScheduler(rule=stop),
+                search_alg=ProposalSearch(proposals, pruning, load),
+                scheduler=OverfitScheduler(rule=stop, base=pruning),
                 num_samples=-1,
                 max_concurrent_trials=resources.max_concurrent,
                 reuse_actors=True,

@@ -10,7 +10,8 @@ from ray.tune import Callback
 from ray.tune.search import Searcher
 
 from searcher.algorithms.strategies.base import Strategy
-from searcher.execution.carrier import LOAD, RECORDS, Load, failed
+from searcher.execution.carrier import LOAD, RECORDS, SO_FAR, Load, failed
+from searcher.execution.pruning import PruningScheduler
 from searcher.records import History, Record, Trial
 
 Sink = Callable[[Iterable[Record]], None]
@@ -62,9 +63,10 @@ class ProposalSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
     Keeps no state of its own: after a crash everything is rebuilt from the results, so nothing is saved.
     """
 
-    def __init__(self, proposals: Proposals, load: Load) -> None:
+    def __init__(self, proposals: Proposals, pruning: PruningScheduler, load: Load) -> None:
         super().__init__(metric="done", mode="max")
         self._proposals = proposals
+        self._pruning = pruning
         self._load = load
         self._carriers: dict[str, Load] = {}
 
@@ -72,13 +74,17 @@ class ProposalSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         trial = self._proposals.next()
         if trial is None:
             return None if self._proposals.waiting else Searcher.FINISHED
-        self._carriers[trial_id] = replace(self._load, trials=(trial,))
+        self._carriers[trial_id] = replace(self._load, trials=(trial,), judged=self._pruning.judges(trial))
         return {LOAD: self._carriers[trial_id]}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        if reason := self._pruning.reasons.pop(trial_id, None):
+            assert result is not None
+            _, record = result[SO_FAR]
+            self._proposals.take([replace(record, status_reason=reason)])
         # With the retries used up, an error here is the carrier's end: its process or its node died.
-        reason = "the process that trained it died" if error else "its carrier ended without a result"
-        self._proposals.lost(self._carriers.pop(trial_id), reason)
+        fault = "the process that trained it died" if error else "its carrier ended without a result"
+        self._proposals.lost(self._carriers.pop(trial_id), fault)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save."""

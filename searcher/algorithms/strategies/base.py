@@ -10,7 +10,14 @@ from typing import Any, Protocol
 from searcher.errors import ConfigurationError, nearest
 from searcher.records import Configuration, History, TaskInfo, Trial
 
-KINDS: dict[str, str] = {"grid": "Grid", "random": "Random", "one_cycle": "OneCycle"}
+KINDS: dict[str, str] = {
+    "grid": "Grid",
+    "random": "Random",
+    "one_cycle": "OneCycle",
+    "asha": "Asha",
+    "tpe": "Tpe",
+    "bohb": "Bohb",
+}
 """The strategies: for each kind, which is also its module's name here, the class."""
 
 

@@ -21,6 +21,10 @@ class GridSpace(Protocol):
     def fixed(self) -> Mapping[str, Any]:
         """The hyper-parameters that all grid points share."""
 
+    @property
+    def epochs(self) -> int | None:
+        """The length of its runs; None: that of the sweep."""
+
 
 class Grid(Listed):
     """Every grid point with every seed. The last axis varies fastest.
@@ -30,7 +34,7 @@ class Grid(Listed):
     """
 
     def __init__(self, label: str, spec: GridSpace, *, task: TaskInfo, seeds: Sequence[int], epochs: int) -> None:
-        super().__init__(label, task, seeds, epochs)
+        super().__init__(label, task, seeds, spec.epochs or epochs)
         self._axes = dict(spec.axes())
         self._fixed = dict(spec.fixed())
 

@@ -64,6 +64,10 @@ class RandomSpace(Protocol):
     def fixed(self) -> Mapping[str, Any]:
         """The hyper-parameters that all configurations share."""
 
+    @property
+    def epochs(self) -> int | None:
+        """The length of its runs; None: that of the sweep."""
+
 
 class Random(Listed):
     """`trials` configurations that differ, each with every seed.
@@ -77,7 +81,7 @@ class Random(Listed):
     """
 
     def __init__(self, label: str, spec: RandomSpace, *, task: TaskInfo, seeds: Sequence[int], epochs: int) -> None:
-        super().__init__(label, task, seeds, epochs)
+        super().__init__(label, task, seeds, spec.epochs or epochs)
         self._trials = spec.trials
         # Sorted: the order in which a file names its hyper-parameters must not change what is drawn.
         self._distributions = dict(sorted(spec.distributions().items()))
