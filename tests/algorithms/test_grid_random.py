@@ -25,6 +25,7 @@ FIXED = {"schedule": "step", "optimizer": "sgd"}
 @dataclasses.dataclass
 class GridSpace:
     values: Mapping[str, Sequence[Any]]
+    epochs: int | None = None
 
     def axes(self) -> Mapping[str, Sequence[Any]]:
         return self.values
@@ -37,6 +38,7 @@ class GridSpace:
 class RandomSpace:
     trials: int
     drawn: Mapping[str, Distribution]
+    epochs: int | None = None
 
     def distributions(self) -> Mapping[str, Distribution]:
         return self.drawn
