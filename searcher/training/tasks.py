@@ -26,9 +26,15 @@ from searcher.training.data import LoadedSplit, Split, TensorSplit, as_split
 Measure = Callable[[Tensor, Tensor], Tensor]
 
 BUILT_IN = {
+    "cifar10": "searcher.training.builtin.downloaded:cifar10",
+    "cifar10_resnet9": "searcher.training.builtin.downloaded:cifar10_resnet9",
+    "cifar100": "searcher.training.builtin.downloaded:cifar100",
     "digits": "searcher.training.builtin.images:digits",
+    "digits_resnet": "searcher.training.builtin.images:digits_resnet",
+    "mnist": "searcher.training.builtin.downloaded:mnist",
     "mnist1d": "searcher.training.builtin.signals:mnist1d",
     "mnist1d_mlp": "searcher.training.builtin.signals:mnist1d_mlp",
+    "names_transformer": "searcher.training.builtin.text:names_transformer",
 }
 
 

@@ -28,7 +28,7 @@ FILES = {
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
-        ("digit", "got 'digit'; must be one of 'digits', 'mnist1d', .*Did you mean 'digits'"),
+        ("digit", "got 'digit'; must be one of 'cifar10', .*'mnist1d', .*Did you mean 'digits'"),
         ("nowhere:make", "'nowhere:make' does not import: ModuleNotFoundError: No module named 'nowhere'"),
         ("./absent.py:make_task", "there is no file .*absent.py"),
         ("./syntax.py:make_task", "does not import: SyntaxError"),

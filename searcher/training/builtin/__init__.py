@@ -1,7 +1,8 @@
 """The built-in tasks, one module for each kind of data; `searcher.training.tasks.BUILT_IN` names them.
 
-Those of `images`, `signals` and `text` come with a package or are generated, so they need no network. Splits are
-fixed by a seed and stratified: a fifth is the test split, a fifth the holdout.
+The data of `images`, `signals` and `text` come with a package or are generated, so they need no network: a fifth is
+the test split and a fifth the holdout. Those of `downloaded` keep the published split as their holdout. All splits
+are fixed by a seed and, but for text, stratified.
 """
 
 from searcher.training.builtin.images import digits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
+from searcher.training.builtin.networks import resnet
 from searcher.training.builtin.packages import missing
 from searcher.training.data import TensorSplit, stratified_split
 from searcher.training.tasks import Task
@@ -14,6 +15,12 @@ def digits() -> Task:
     """The digits with a 2-D CNN with batch normalization."""
     train, test, holdout = _digits_splits()
     return Task(_digits_cnn, train, test, holdout, nn.functional.cross_entropy)
+
+
+def digits_resnet() -> Task:
+    """The digits with a residual network of 10 layers with batch normalization."""
+    train, test, holdout = _digits_splits()
+    return Task(lambda: resnet(2, 1, 10, widths=(16, 32)), train, test, holdout, nn.functional.cross_entropy)
 
 
 def _digits_splits() -> tuple[TensorSplit, TensorSplit, TensorSplit]:
