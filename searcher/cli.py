@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from searcher.commands.options import Format, OutputFormat, Overrides, ResultsFolder, SweepFile, SweepName, show
+from searcher.commands.query import query
 from searcher.errors import ResultsError, SearcherError
 
 app = typer.Typer(
@@ -106,12 +107,7 @@ def compare(
         show(comparison.frame(), format)
 
 
-@app.command()
-def query(sql: str, folder: ResultsFolder = "results", format: OutputFormat = Format.TABLE) -> None:
-    """Ask the results in SQL: the tables are sweeps, trials, epochs and steps."""
-    from searcher.comparing import open_results
-
-    show(open_results(folder).sql(sql), format)
+app.command()(query)
 
 
 @app.command(name="ls")
@@ -121,6 +117,14 @@ def list_sweeps(folder: ResultsFolder = "results", format: OutputFormat = Format
 
     frame = open_results(folder).sweeps()
     show(frame[["sweep", "task", "status", "created", "finished"]], format)
+
+
+@app.command()
+def compact(sweep: SweepName, folder: ResultsFolder = "results") -> None:
+    """Merge the small files of a sweep, as its run does at its end."""
+    from searcher.results.store import Store
+
+    Store(folder).compact(sweep)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

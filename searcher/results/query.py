@@ -13,6 +13,7 @@ import pyarrow as pa
 from searcher.errors import NothingFoundError, ResultsError, nearest
 from searcher.results.layout import Place, place_of
 from searcher.results.local import LocalFiles
+from searcher.results.output import FORMS, save
 from searcher.results.schema import DATA_SETS, SWEEPS, DataSet
 from searcher.results.storage import open_files
 
@@ -100,19 +101,17 @@ class Results:
             ResultsError: the query is faulty; says where.
         """
 
-        def ask(paths: dict[str, Place]) -> Any:
-            connection, prefix = self._connect()
-            for data_set in DATA_SETS.values():
-                # A view opens its files; the query does not have to wait for those that it does not name.
-                if re.search(rf"\b{data_set.name}\b", query, re.IGNORECASE):
-                    scan = _scan(connection, data_set, prefix, paths)
-                    connection.execute(f"create view {data_set.name} as {scan}")
-            relation = connection.sql(query)
-            if relation is None:
-                raise ResultsError("the query gives no table; write one that begins with select")
-            return _convert(relation, to)
+        return self._reading(lambda paths: _convert(self._answer(query, paths), to))
 
-        return self._reading(ask)
+    def save(self, query: str, path: str | Path, form: str) -> None:
+        """Writes the answer to a query (see `sql`) to a local file, as `csv`, `json` or `parquet`.
+
+        Raises:
+            NothingFoundError, ResultsError: as `sql`; also for a file that cannot be written.
+        """
+        if form not in FORMS:
+            raise ResultsError(f"form must be one of {', '.join(FORMS)}, not {form!r}")
+        self._reading(lambda paths: save(self._answer(query, paths), Path(path), form))
 
     def describe(self) -> pd.DataFrame:
         """The declared columns: data set, column, type, unit, description."""
@@ -126,6 +125,18 @@ class Results:
             ],
             columns=["data_set", "column", "type", "unit", "description"],
         )
+
+    def _answer(self, query: str, paths: dict[str, Place]) -> duckdb.DuckDBPyRelation:
+        connection, prefix = self._connect()
+        for data_set in DATA_SETS.values():
+            # A view opens its files; the query does not have to wait for those that it does not name.
+            if re.search(rf"\b{data_set.name}\b", query, re.IGNORECASE):
+                scan = _scan(connection, data_set, prefix, paths)
+                connection.execute(f"create view {data_set.name} as {scan}")
+        relation = connection.sql(query)
+        if relation is None:
+            raise ResultsError("the query gives no table; write one that begins with select")
+        return relation
 
     def _select(
         self, data_set: DataSet, sweep: Names, strategy: Names, where: str, columns: Sequence[str], to: Form

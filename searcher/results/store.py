@@ -9,7 +9,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from searcher.errors import ResultsError, SweepExistsError
+from searcher.errors import NothingFoundError, ResultsError, SweepExistsError, nearest
 from searcher.records import History
 from searcher.results.compaction import compact
 from searcher.results.files import Files, Lock
@@ -91,9 +91,14 @@ class Store:
         than Linux), a plain reader can for a moment meet rows twice; `Results` cannot.
 
         Raises:
+            NothingFoundError: there is no such sweep.
             ResultsError: the sweep is being written, or storage refuses; nothing is lost.
         """
         with self._errors(f"compact sweep '{sweep}'"):
+            if sweep not in (known := self.sweeps()):
+                raise NothingFoundError(
+                    f"there is no sweep '{sweep}' in {self._files.shown}.{nearest(sweep, known)}"
+                )
             lock = self._lock(sweep)
             try:
                 for data_set in (STEPS, EPOCHS, TRIALS):

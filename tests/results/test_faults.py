@@ -108,7 +108,7 @@ class TestRefusedUploads(FaultContract):
         fault.mend()
 
 
-EVERY = 9
+EVERY = 13
 """Requests between two moments that are tried: with 1, that are all, the test takes two minutes."""
 
 
