@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from training.image_files import write_cifar10, write_cifar100, write_mnist
 
 from searcher.study import prepare
 from searcher.sweep import load_sweep
 from searcher.training.tasks import _load
-from training.image_files import write_cifar10, write_cifar100, write_mnist
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 FILES = sorted(EXPERIMENTS.rglob("*.yaml"))
