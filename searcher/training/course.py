@@ -58,17 +58,15 @@ class TrainingCourse:
         self._rule = rule
         self._state = rule.start()
         self._emit = emit
-        self._clock = time.perf_counter()
 
     def restore(self, epochs: list[EpochRecord]) -> None:
         """Takes over what an earlier process measured, and emits it once more."""
         for measured in epochs:
             self._take(measured)
             self.epochs.append(measured)
-        self._clock = time.perf_counter() - self.record.seconds
 
-    def measured(self, train_loss: float, test_loss: float, test_accuracy: float | None) -> bool:
-        """Records one more epoch; True if it is the best so far."""
+    def measured(self, train_loss: float, test_loss: float, test_accuracy: float | None, seconds: float) -> bool:
+        """Records one more epoch, the trial having taken so many seconds so far; True if it is the best so far."""
         trial, epoch = self.record.trial, len(self.epochs) + 1
         step = epoch * self._steps_per_epoch
         lr_left, lr_low = self.plan.to_come(step)
@@ -78,7 +76,7 @@ class TrainingCourse:
             epoch=epoch,
             step=step,
             samples=epoch * self._samples_per_epoch,
-            seconds=time.perf_counter() - self._clock,
+            seconds=seconds,
             train_loss=train_loss,
             test_loss=test_loss,
             test_accuracy=test_accuracy,

@@ -106,6 +106,7 @@ def _train(
     run, before = _begin(task, trial, device, saved)
     course = TrainingCourse(record, math.ceil(len(task.train) / batch_size), len(task.train), rule, emit)
     course.restore(before)
+    clock = time.perf_counter() - course.record.seconds
     step = course.record.steps
     saving = partial(run.checkpoint, course.epochs, record.started)
     while not course.ended:
@@ -114,7 +115,8 @@ def _train(
             total += run.step(inputs, targets, course.plan.lr[step], course.plan.momentum[step]) * len(inputs)
             step += 1
         test_loss, test_accuracy = evaluate(task, run.model, task.test, device)
-        if course.measured(total.item() / len(task.train), test_loss, test_accuracy):
+        train_loss = total.item() / len(task.train)
+        if course.measured(train_loss, test_loss, test_accuracy, time.perf_counter() - clock):
             run.keep_best()
         if not course.ended:
             checkpoints.offer(trial.trial_id, saving)

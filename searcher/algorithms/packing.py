@@ -1,0 +1,146 @@
+"""Packing: which trials share a carrier, how many of them, and whether they are trained in one batch.
+
+Fusing pays for small models and small batches and costs for others, so it is chosen from speeds measured on the
+hardware. The choice depends on those speeds and on what the sweep as a whole will train, never on what is left
+of it: so a sweep that is resumed chooses as it did before, and gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from searcher.records import Kind, Trial
+
+COMPILE_SECONDS = 15.0
+"""What compiling the step of one group is taken to cost. The first time costs more and later ones, from the
+cache, less: the choice must not depend on which it is."""
+
+LEAST_STEPS = 4_000
+"""Steps of a group in the whole sweep below which measuring cannot repay itself."""
+
+LEAST_GAIN = 1.05
+"""Fusing must be faster by this factor, or the trials are trained one after another."""
+
+WIDEST = 16
+"""The most trials in a batch. From here on the models of a batch drive each other out of the caches."""
+
+WORKING_BYTES = 8 << 20
+"""What the weights, gradients and moments of a batch may take, on a CPU, for the same reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What trials must have in common to be trained in one batch. Their rates and lengths may differ."""
+
+    task: str
+    kind: Kind
+    batch_size: int
+    optimizer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How the trials of a group are trained: `width` at a time, one after another where it is 1; and why."""
+
+    width: int
+    compiled: bool
+    reason: str
+
+    @property
+    def fused(self) -> bool:
+        return self.width > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """Seconds that one step of one trial takes, measured.
+
+    Attributes:
+        alone: trained on its own.
+        fused: in a batch of `width`, not compiled.
+        compiled: the same, compiled; None where it was not measured, as there is no compiler or it cannot pay.
+        fault: why the model cannot be fused; empty if it can.
+    """
+
+    width: int
+    alone: float
+    fused: float = math.inf
+    compiled: float | None = None
+    fault: str = ""
+
+
+def group_of(trial: Trial) -> Group:
+    configuration = trial.configuration
+    return Group(trial.task, trial.kind, configuration.batch_size, configuration.optimizer)
+
+
+def one_by_one(reason: str) -> Packing:
+    return Packing(1, False, reason)
+
+
+def width_for(trials: int) -> int:
+    """The narrowest batch for so many trials: a power of two, so that few widths are ever compiled; at least 2."""
+    return max(2, 1 << max(trials - 1, 0).bit_length())
+
+
+def widest(parameters: int, moments: int, bytes_free: int) -> int:
+    """The width to measure and use: a power of two of at most `WIDEST`, bounded by memory; at least 2.
+
+    Args:
+        parameters: of one model, of 4 bytes each.
+        moments: tensors of that size that the optimizer keeps.
+        bytes_free: that the weights, gradients and moments may take.
+    """
+    each = parameters * 4 * (2 + moments)
+    fitting = max(bytes_free // max(each, 1), 2)
+    return min(WIDEST, 1 << (fitting.bit_length() - 1))
+
+
+def compiling_may_pay(steps: int, alone: float, workers: int) -> bool:
+    """Whether it is worth while to measure the compiled step: if it took no time, it would repay itself."""
+    return steps * alone / workers > LEAST_GAIN * COMPILE_SECONDS
+
+
+def choose(speeds: Speeds, steps: int, workers: int) -> Packing:
+    """The fastest way to make `steps` steps, summed over the trials of a group, by so many carriers at a time."""
+    if speeds.fault:
+        return one_by_one(f"cannot be fused: {speeds.fault}")
+    alone = steps * speeds.alone / workers
+    ways = {False: steps * speeds.fused / workers}
+    if speeds.compiled is not None and compiling_may_pay(steps, speeds.alone, workers):
+        ways[True] = steps * speeds.compiled / workers + COMPILE_SECONDS
+    compiled = min(ways, key=lambda way: ways[way])
+    told = (
+        f"a step takes {1e3 * speeds.alone:.3g} ms alone, {1e3 * speeds.fused:.3g} ms in a batch of {speeds.width}"
+    )
+    if speeds.compiled is not None:
+        told += f", {1e3 * speeds.compiled:.3g} ms compiled"
+    if alone < LEAST_GAIN * ways[compiled]:
+        return one_by_one(f"fusing does not pay: {told}")
+    return Packing(speeds.width, compiled, told)
+
+
+def planned_steps(trials: Iterable[Trial], steps_per_epoch: Mapping[int, int]) -> dict[Group, int]:
+    """Steps of each group, summed over its trials; `steps_per_epoch` by batch size."""
+    steps: dict[Group, int] = {}
+    for trial in trials:
+        group = group_of(trial)
+        each = steps_per_epoch[group.batch_size] if trial.kind is Kind.TRAIN else 1
+        steps[group] = steps.get(group, 0) + trial.length * each
+    return steps
+
+
+def share(trials: Sequence[Trial], workers: int, packing: Packing | None) -> list[Trial]:
+    """The first of the trials, those of its group, that the next carrier takes.
+
+    Of a fused group, and of one that was not measured yet, an equal share for every worker. Of one that is
+    trained one by one a quarter of that, so that no worker is left with much when the others are done.
+    """
+    group = group_of(trials[0])
+    mine = [trial for trial in trials if group_of(trial) == group]
+    equal = math.ceil(len(mine) / workers)
+    if packing is None or packing.fused:
+        return mine[:equal]
+    return mine[: max(1, equal // 4)]
