@@ -15,7 +15,7 @@ import numpy as np
 from searcher.algorithms.range_test import DivergenceWatch
 from searcher.algorithms.schedules import values
 from searcher.algorithms.stopping import Observation, Rule
-from searcher.records import Configuration, EpochRecord, Record, Status, StepRecord, TrialRecord, Verdict
+from searcher.records import Configuration, EpochRecord, Record, Status, StepRecord, TrialRecord
 
 Emit = Callable[[Record], None]
 
@@ -99,8 +99,8 @@ class TrainingCourse:
             losses = f"train loss {measured.train_loss:g}, test loss {measured.test_loss:g}"
             self._end(Status.DIVERGED, f"{losses} at epoch {measured.epoch}")
         elif decision.stops:
-            status = Status.DIVERGED if decision.verdict is Verdict.DIVERGED else Status.STOPPED_OVERFIT
-            self._end(status, decision.reason)
+            # Whatever the verdict, its losses were finite and its best epoch stays a candidate.
+            self._end(Status.STOPPED_OVERFIT, decision.reason)
         elif measured.epoch == self.record.trial.length:
             self._end(Status.COMPLETED)
 

@@ -138,7 +138,7 @@ def test_a_rule_stops_an_overfitting_trial_and_the_holdout_is_taken_at_its_best_
     given = trial(length=200, lr=0.1, schedule="constant", weight_decay=0.0)
     result = run_trial(task, given, rule_from("default"), records.append)
     assert result.status is Status.STOPPED_OVERFIT
-    assert result.status_reason
+    assert result.status_reason.startswith("overfit: test loss")
     assert result.epochs == len(records) - 1 < 200
     assert result.holdout_loss is not None
 

@@ -24,7 +24,7 @@ import torch
 from tasks import DEVELOPED_ON, HELD_OUT, Recorded
 from torch import nn
 
-from searcher.algorithms.schedules import complete, values
+from searcher.algorithms.schedules import complete
 from searcher.algorithms.stopping import Never
 from searcher.records import Configuration, EpochRecord, Record, Trial
 from searcher.training.loop import evaluate, run_trial
@@ -106,23 +106,14 @@ def curve(task: Task, trial: Trial) -> Iterator[dict[str, Any]]:
                     "holdout_loss": loss,
                     "holdout_accuracy": accuracy,
                     "lr": record.lr,
-                    **rates_left(rate, record.step),
+                    "lr_left": record.lr_left,
+                    "lr_low": record.lr_low,
                 }
             )
 
     watched = Task(keep, task.train, task.test, task.holdout, task.loss, task.accuracy)
-    steps = trial.length * math.ceil(len(task.train) / trial.configuration.batch_size)
-    rate, _ = values(trial.configuration, steps)
     run_trial(watched, trial, Never(), emit, CPU)
     yield from rows
-
-
-def rates_left(rate: np.ndarray, step: int) -> dict[str, float]:
-    """The largest and the smallest rate after a step, as fractions of that in it; 0 and 1 at the end."""
-    if step == len(rate):
-        return {"lr_left": 0.0, "lr_low": 1.0}
-    now, later = rate[step - 1], rate[step:]
-    return {"lr_left": float(later.max() / now), "lr_low": float(later.min() / now)}
 
 
 if __name__ == "__main__":

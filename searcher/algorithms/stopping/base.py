@@ -22,6 +22,7 @@ class Observation:
         lr: the learning rate in use; None where it is not known.
         lr_left: the largest learning rate still to come, as a fraction of `lr` (above 1: it will rise).
         lr_low: the smallest learning rate still to come, as a fraction of `lr` (1: it will not fall).
+            Both are 0 at the end of a run, where nothing is to come.
     """
 
     epoch: int

@@ -1,11 +1,8 @@
-"""The default rule: over-fitting told apart from noise and from a learning rate that has still to come
-down.
-"""
+"""The default rule: over-fitting told apart from noise and from a learning rate that has still to come down."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from searcher.algorithms.stopping.base import (
     WATCHING,
@@ -16,59 +13,79 @@ from searcher.algorithms.stopping.base import (
     is_number,
     require,
 )
+from searcher.algorithms.stopping.curve import LEVEL, WINDOW, Curve
 from searcher.records import Decision, Verdict
 
-UNSETTLED = Decision(Verdict.CONTINUE, "the learning rate has still to fall: a rise may yet be repaired")
+UNSETTLED = Decision(Verdict.CONTINUE, "the learning rate is within a cycle: a rise may yet be repaired")
+
+LEARNING = 0.05
+"""The training loss goes on falling where it is lower by this fraction than at the lowest test loss."""
+
+LUCK = 2.5
+"""Widths of the noise by which a lucky report can be better than the level."""
+
+COLLAPSE, COLLAPSE_NOISE = 0.1, 3.0
+"""A training has collapsed where both levels are above their lowest by this fraction and so many widths."""
+
+COLLAPSED, COLLAPSED_HOPELESS = 10, 5
+"""Collapsed reports in a row that stop a trial, and that stop one which another trial has left behind."""
+
+
+NOTHING = Curve()
 
 
 @dataclass(frozen=True, slots=True)
 class OverfitState(State):
-    """Minimum, strip sums, the last strip's means, and how many strips in a row have risen."""
+    """The curve, and for how many reports in a row each criterion has held."""
 
-    best: float = math.inf
-    best_epoch: int = 0
-    best_train: float = math.inf
-    lr_peak: float = 0.0
-    count: int = 0
-    test_sum: float = 0.0
-    train_sum: float = 0.0
-    test_mean: float = math.inf
-    train_mean: float = math.inf
-    rises: int = 0
+    curve: Curve = NOTHING
+    rising: int = 0
+    behind: int = 0
+    collapsed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Overfit:
     """Stops a trial whose test loss rises while its training loss falls, when nothing to come repairs it.
 
-    Losses are averaged over strips of reports, so that noise within a strip is no rise. A strip counts as a
-    rise when its mean test loss is above that of the strip before while its mean training loss is below.
-    After `rises` such strips in a row the trial is over-fitting, if the strip is also at least `margin`
-    above the minimum. While the learning rate has more than `settled` of its peak still to fall, or has
-    still to rise, no strip counts.
+    A level is the mean of a loss over 3 reports; w is the width of the test loss's noise, estimated from the
+    curve itself, and v that of the difference between two levels; f is the fraction of the learning rate that
+    has still to fall. What this fall repairs is in proportion to the noise that the rate makes: `repair` f w.
+    The rise of the test level above its lowest, while the training level has fallen by 5 % since, shows that
+    the trial is
+
+        overfit    above `noise` v + `repair` f w + `margin` of the minimum, at `rises` reports in a row;
+        hopeless   above v, at 2 reports in a row, where another trial holds a loss that this one would not
+                   reach by the fall and by luck (2.5 w); its own is worse by a fraction of `hopeless`.
+
+    A trial has `diverged` if a loss is not finite, or if both levels are 10 % and 3 v above their lowest at 10
+    reports in a row (5 where another trial has left it behind) and the learning rate has settled.
+
+    Nothing is judged while the learning rate is still to rise, nor within a cycle (it has risen, and more than
+    `settled` of its peak has still to fall): there the test loss rises by design.
 
     Attributes:
-        strip: reports in one strip.
-        rises: rising strips in a row that stop a trial.
-        margin: how far above its minimum the strip's mean must be, as a fraction of the minimum's size.
-        settled: the fall still to come, as a fraction of the largest learning rate so far, below which
-            rises count.
-        hopeless: a trial stops at its first rising strip if its minimum is worse than another trial's by
-            this fraction. None (the default) never looks at other trials: what they have reached by then
-            depends on timing, so that a sweep run twice could stop other trials.
+        rises: reports in a row that stop a trial.
+        noise: how far the test level must have risen, in widths of the noise of its difference. With 4, of
+            curves of 80 reports of pure noise, a tenth of the loss wide, about 3 in 100 are stopped.
+        margin: and beyond that, as a fraction of the minimum's size.
+        repair: what a fall of the learning rate to nothing is taken to repair, in widths of the noise.
+        settled: the fall to come, as a fraction of the largest learning rate so far, that no longer matters.
+        hopeless: how much worse than another trial's best, as a fraction; None: never look at other trials.
     """
 
-    strip: int = 3
     rises: int = 3
-    margin: float = 0.05
-    settled: float = 0.1
-    hopeless: float | None = None
+    noise: float = 4.0
+    margin: float = 0.02
+    repair: float = 8.0
+    settled: float = 0.02
+    hopeless: float | None = 0.02
 
     def __post_init__(self) -> None:
-        require(is_count(self.strip), "overfit", "strip", "a whole number of at least 1", self.strip)
         require(is_count(self.rises), "overfit", "rises", "a whole number of at least 1", self.rises)
-        ok = is_number(self.margin) and self.margin >= 0
-        require(ok, "overfit", "margin", "a fraction of at least 0", self.margin)
+        for name in ("noise", "margin", "repair"):
+            value = getattr(self, name)
+            require(is_number(value) and value >= 0, "overfit", name, "a number of at least 0", value)
         ok = is_number(self.settled) and 0 <= self.settled <= 1
         require(ok, "overfit", "settled", "a fraction from 0 to 1", self.settled)
         ok = self.hopeless is None or (is_number(self.hopeless) and self.hopeless >= 0)
@@ -82,59 +99,69 @@ class Overfit:
     ) -> tuple[OverfitState, Decision]:
         if (known := already_known(state, observation)) is not None:
             return known
-        best, best_epoch, best_train = state.best, state.best_epoch, state.best_train
-        if observation.test_loss < best:
-            best, best_epoch, best_train = observation.test_loss, observation.epoch, observation.train_loss
-        peak = max(state.lr_peak, observation.lr or 0.0)
-        count = state.count + 1
-        test_sum = state.test_sum + observation.test_loss
-        train_sum = state.train_sum + observation.train_loss
-        moved = replace(
-            state,
-            epoch=observation.epoch,
-            best=best,
-            best_epoch=best_epoch,
-            best_train=best_train,
-            lr_peak=peak,
-        )
-        if count < self.strip:
-            return replace(moved, count=count, test_sum=test_sum, train_sum=train_sum), state.decision
+        curve = state.curve.after(observation)
+        fall = curve.rate.fall_to_come(observation)
+        left = curve.rate.of_peak(fall)
+        if curve.reports < WINDOW:
+            return OverfitState(observation.epoch, WATCHING, curve), WATCHING
+        if left > 1 or (curve.rate.in_cycle and left > self.settled):
+            return OverfitState(observation.epoch, UNSETTLED, curve), UNSETTLED
 
-        test_mean, train_mean = test_sum / count, train_sum / count
-        rising = test_mean > state.test_mean and train_mean < state.train_mean
-        fall = _fall_to_come(observation, peak)
-        if fall > self.settled:
-            rises, decision = 0, UNSETTLED
-        else:
-            rises, decision = state.rises + 1 if rising else 0, WATCHING
-            if rises and test_mean > best + self.margin * abs(best):
-                facts = _facts(test_mean, best, best_epoch, train_mean, best_train, fall)
-                if rises >= self.rises:
-                    decision = Decision(Verdict.OVERFIT, facts)
-                elif self._is_hopeless(best, best_elsewhere):
-                    decision = Decision(Verdict.HOPELESS, f"{facts}; another trial reached {best_elsewhere:.4g}")
-        moved = replace(moved, count=0, test_sum=0.0, train_sum=0.0, test_mean=test_mean, train_mean=train_mean)
-        return replace(moved, decision=decision, rises=rises), decision
+        rise = curve.test_level - curve.low
+        width = curve.test_noise.width_at(curve.rate.now or 1.0)
+        repaired = self.repair * fall * width
+        learning = curve.train_level < curve.low_train - LEARNING * abs(curve.low_train)
+        behind = self._is_behind(curve, repaired, best_elsewhere)
+        needed = self.noise * LEVEL * width + repaired + self.margin * abs(curve.best)
+        rising = state.rising + 1 if learning and rise > needed else 0
+        losing = state.behind + 1 if learning and behind and rise > LEVEL * curve.test_noise.width else 0
+        collapsed = state.collapsed + 1 if left <= self.settled and _has_collapsed(curve, rise) else 0
 
-    def _is_hopeless(self, best: float, best_elsewhere: float | None) -> bool:
+        decision = WATCHING
+        if rising >= self.rises:
+            decision = Decision(Verdict.OVERFIT, f"overfit: {_facts(curve, observation, left)}")
+        elif losing >= 2:
+            facts = f"{_facts(curve, observation, left)}; another trial reached {best_elsewhere:.4g}"
+            decision = Decision(Verdict.HOPELESS, f"hopeless: {facts}")
+        elif collapsed >= (COLLAPSED_HOPELESS if behind else COLLAPSED):
+            decision = Decision(Verdict.DIVERGED, f"diverged: {_collapse(curve, observation, collapsed)}")
+        return OverfitState(observation.epoch, decision, curve, rising, losing, collapsed), decision
+
+    def _is_behind(self, curve: Curve, repaired: float, best_elsewhere: float | None) -> bool:
+        """Whether another trial holds what this one would not reach even by the fall of its rate and by luck."""
         if self.hopeless is None or best_elsewhere is None:
             return False
-        return best > best_elsewhere + self.hopeless * abs(best_elsewhere)
+        bar = best_elsewhere + self.hopeless * abs(best_elsewhere)
+        within_reach = min(curve.low, curve.test_level - repaired) - LUCK * curve.test_noise.width
+        return min(within_reach, curve.best) > bar
 
 
-def _fall_to_come(observation: Observation, peak: float) -> float:
-    """How far the learning rate has to fall, as a fraction of its peak; infinite if it rises first."""
-    if observation.lr_left is not None and observation.lr_left > 1.0 + 1e-9:
-        return math.inf
-    if observation.lr is None or observation.lr_low is None or peak <= 0:
-        return 0.0
-    return observation.lr * (1.0 - observation.lr_low) / peak
-
-
-def _facts(test: float, best: float, best_epoch: int, train: float, best_train: float, fall: float) -> str:
-    above = f"{100 * (test - best) / abs(best):.0f} % above" if best else "above"
-    fell = f"{100 * (best_train - train) / abs(best_train):.0f} %" if best_train else "further"
+def _has_collapsed(curve: Curve, rise: float) -> bool:
+    train_rise = curve.train_level - curve.train_low
     return (
-        f"test loss {test:.4g} is {above} its minimum {best:.4g} at epoch {best_epoch}, "
-        f"training loss fell {fell} since, lr has {100 * fall:.0f} % left to fall"
+        train_rise > COLLAPSE * abs(curve.train_low) + COLLAPSE_NOISE * LEVEL * curve.train_noise.width
+        and rise > COLLAPSE * abs(curve.best) + COLLAPSE_NOISE * LEVEL * curve.test_noise.width
     )
+
+
+def _facts(curve: Curve, observation: Observation, left: float) -> str:
+    test, train, best = curve.test_level, curve.train_level, curve.best
+    above = f"{_percent(test - best, best)} above its minimum" if best else "above its minimum"
+    fell = f"fell {_percent(curve.best_train - train, curve.best_train)}" if curve.best_train else "fell"
+    rate = "is not reported" if observation.lr is None else f"has {100 * left:.0f} % left to fall"
+    return (
+        f"test loss {test:.4g} at epoch {observation.epoch} (mean of {WINDOW} reports) is {above} {best:.4g} "
+        f"at epoch {curve.best_epoch}, noise {curve.test_noise.width:.2g}, training loss {fell} since, lr {rate}"
+    )
+
+
+def _collapse(curve: Curve, observation: Observation, reports: int) -> str:
+    return (
+        f"training loss {curve.train_level:.4g} and test loss {curve.test_level:.4g} at epoch {observation.epoch} "
+        f"(means of {WINDOW} reports) have been far above their lowest, {curve.train_low:.4g} and "
+        f"{curve.low:.4g}, for {reports} reports"
+    )
+
+
+def _percent(difference: float, of: float) -> str:
+    return f"{100 * difference / abs(of):.0f} %"

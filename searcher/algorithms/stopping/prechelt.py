@@ -175,4 +175,4 @@ class UpCrossing:
 def _above(observation: Observation, best: float, best_epoch: int) -> str:
     loss = generalization_loss(observation.test_loss, best)
     where = f"its minimum {best:.4g} at epoch {best_epoch}"
-    return f"test loss {observation.test_loss:.4g} is {loss:.3g} % above {where}"
+    return f"test loss {observation.test_loss:.4g} at epoch {observation.epoch} is {loss:.3g} % above {where}"

@@ -76,7 +76,7 @@ class Patience:
         if waited >= self.reports:
             decision = Decision(
                 Verdict.OVERFIT,
-                f"test loss has no new minimum for {waited} reports: {observation.test_loss:.4g} now, "
-                f"{state.best:.4g} at epoch {state.best_epoch}",
+                f"patience: test loss has no new minimum for {waited} reports: {observation.test_loss:.4g} "
+                f"at epoch {observation.epoch}, {state.best:.4g} at epoch {state.best_epoch}",
             )
         return PatienceState(observation.epoch, decision, state.best, state.best_epoch, waited), decision
