@@ -51,8 +51,8 @@ class Configuration:
         batch_size: samples in one optimizer step.
         schedule: the name of a learning-rate schedule, see `searcher.algorithms.schedules`.
         optimizer: `sgd` or `adamw`.
-        momentum_schedule: `constant`, `cyclical` (against the learning rate) or `decreasing`.
-        momentum_low: the smallest momentum of a cyclical or decreasing schedule.
+        momentum_schedule: `constant`, `cyclical` (against the learning rate), `decreasing` or `increasing`.
+        momentum_low: the smallest momentum of a schedule that is not constant.
         div_factor: the run starts at `lr / div_factor` (1cycle, CLR, range test).
         final_div_factor: a 1cycle run ends at its starting rate divided by this.
         annihilation: the fraction of a 1cycle run that is its last, falling phase.

@@ -1,8 +1,12 @@
 """What all tests share: one Ray for the whole session."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+
+# Before torch is imported: on tiny tensors two threads are slower than one, and far slower on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 """For each schedule its optional hyper-parameters, with the values they have where none are given."""
 
 SCHEDULES: tuple[str, ...] = tuple(DEFAULTS)
-MOMENTUM_SCHEDULES: tuple[str, ...] = ("constant", "cyclical", "decreasing")
+MOMENTUM_SCHEDULES: tuple[str, ...] = ("constant", "cyclical", "decreasing", "increasing")
 
 # 1803.09820, section 4.3 cycles 0.95 to 0.85; a smaller momentum cycles over the same width.
 _MOMENTUM_WIDTH = 0.1
@@ -190,7 +190,7 @@ def complete(configuration: Configuration) -> Configuration:
     if configuration.momentum_schedule == "cyclical" and configuration.schedule in ("constant", "step"):
         raise ConfigurationError(
             f"momentum_schedule: 'cyclical' runs against the learning rate, and schedule "
-            f"'{configuration.schedule}' has no cycle; must be 'constant' or 'decreasing'"
+            f"'{configuration.schedule}' has no cycle; must be 'constant', 'decreasing' or 'increasing'"
         )
     missing = {name: value for name, value in defaults.items() if getattr(configuration, name) is None}
     completed = dataclasses.replace(configuration, **missing)
@@ -226,6 +226,8 @@ def _momentum(configuration: Configuration) -> Schedule:
         return constant(high)
     if configuration.momentum_schedule == "decreasing":
         return _phases((0, 1), (high, low))
+    if configuration.momentum_schedule == "increasing":  # the momentum range test of 1803.09820, section 4.3
+        return _phases((0, 1), (low, high))
     options = _options(configuration)
     match configuration.schedule:
         case "one_cycle":

@@ -47,6 +47,7 @@ def test_learning_rate_by_hand(schedule, options, expected):
 MOMENTUM_BY_HAND = [
     ("constant", "constant", {}, [0.95] * 5),
     ("constant", "decreasing", {}, [0.95, 0.925, 0.9, 0.875, 0.85]),
+    ("constant", "increasing", {}, [0.85, 0.875, 0.9, 0.925, 0.95]),
     ("one_cycle", "cyclical", {"annihilation": 0.5}, [0.95, 0.85, 0.95, 0.95, 0.95]),
     ("one_cycle", "cyclical", {"annihilation": 0.0}, [0.95, 0.9, 0.85, 0.9, 0.95]),
     ("one_cycle", "decreasing", {}, [0.95, 0.925, 0.9, 0.875, 0.85]),
@@ -161,7 +162,7 @@ def configurations(draw) -> Configuration:
     schedule = draw(st.sampled_from(schedules.SCHEDULES))
     cyclical = schedule not in ("constant", "step")
     momentum = draw(st.floats(0, 0.999))
-    moves = draw(st.sampled_from(["constant", "decreasing"] + ["cyclical"] * cyclical))
+    moves = draw(st.sampled_from(["constant", "decreasing", "increasing"] + ["cyclical"] * cyclical))
     options = {
         "div_factor": st.floats(1.001, 1e6),
         "final_div_factor": st.floats(1, 1e6),
@@ -266,7 +267,7 @@ REFUSED = [
     ({"div_factor": 10.0}, "div_factor: schedule 'constant' has none, got 10.0"),
     ({"schedule": "one_cycle", "gamma": 0.1}, "gamma: schedule 'one_cycle' has none, got 0.1"),
     ({"momentum_low": 0.8}, "momentum_low: momentum_schedule 'constant' has none, got 0.8"),
-    ({"momentum_schedule": "cyclical"}, "'constant' has no cycle; must be 'constant' or 'decreasing'"),
+    ({"momentum_schedule": "cyclical"}, "'constant' has no cycle; must be 'constant', 'decreasing' or"),
     ({"momentum_schedule": "decreasing", "momentum_low": 0.96}, r"at most momentum \(0.95\), got 0.96"),
     ({"lr": 0.0}, "lr: must be a finite number above 0, got 0.0"),
     ({"lr": float("nan")}, "lr: .* got nan"),

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pickle
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,16 +138,33 @@ def test_no_checkpoint_before_its_time_and_none_is_looked_for_at_the_first_start
 
 
 def test_checkpoints_that_take_long_are_made_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("searcher.training.checkpoints.time.monotonic", lambda: now)
     saved: list[float] = []
 
     class Slow(Shelf):
         def save(self, trial_id: str, content: bytes) -> None:
-            saved.append(time.monotonic())
-            time.sleep(0.02)
+            nonlocal now
+            saved.append(now)
+            now += 2.0
 
-    train(trial(), Checkpoints(vault=Slow(), every=0))
-    assert len(saved) == 1  # nine epochs take less than 20 times 0.02 s
-    assert saved
+    empty = Checkpoint(
+        model={},
+        optimizer={},
+        best={},
+        order=torch.zeros(1),
+        random=torch.zeros(1),
+        random_cuda=None,
+        epochs=[],
+        started=0,
+    )
+    keeper = Checkpoints(vault=Slow(), every=10.0)
+    keeper.find("a")
+    for later in (9.0, 11.0, 50.0, 53.0, 60.0):
+        now = later
+        keeper.offer("a", lambda: empty)
+    # The first was made at 11 and took 2 s, so the next is due 40 s, a share of a twentieth, after 13.
+    assert saved == [11.0, 53.0]
 
 
 def test_a_notice_makes_every_trial_save_at_once() -> None:
