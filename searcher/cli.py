@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 a search that found nothing usable; 2 bad input, in one li
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Sequence
@@ -89,22 +90,22 @@ def validate(file: SweepFile, overrides: Overrides = None) -> None:
 
 @app.command()
 def compare(
-    sweep: SweepName,
+    sweeps: Annotated[list[str], typer.Argument(metavar="SWEEP…", help="The sweep's name, or several.")],
     folder: ResultsFolder = "results",
     target: Annotated[
         str | None,
         typer.Option("--target", metavar="METRIC=VALUE", help="Of cost-to-target, e.g. test_accuracy=0.98."),
     ] = None,
-    format: OutputFormat = Format.TABLE,
+    price: Annotated[
+        str | None, typer.Option("--price", metavar="AMOUNT/UNIT", help="E.g. 2.5/gpu-hour or 0.04/cpu-hour.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON, for scripts.")] = False,
 ) -> None:
-    """Compare what the strategies of a sweep reached and what it cost."""
+    """Compare what the strategies of a sweep, or of several, reached and what it cost."""
     from searcher.comparing import open_results
 
-    comparison = open_results(folder).compare(sweep, target=target)
-    if format is Format.TABLE:
-        typer.echo(comparison.text())
-    else:
-        show(comparison.frame(), format)
+    compared = open_results(folder).compare(*sweeps, target=target, price=price)
+    typer.echo(json.dumps(compared.document(), indent=2) if as_json else compared.text())
 
 
 app.command()(query)

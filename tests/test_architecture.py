@@ -35,6 +35,8 @@ def room_of(module: str) -> str:
         return "face"
     if first.startswith("sweep") or first == "_yaml":
         return "sweep"
+    if first == "compared":
+        return "comparing"
     return first or "searcher"
 
 

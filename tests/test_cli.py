@@ -96,10 +96,10 @@ def test_compare_prints_the_table_and_json(results: str, capsys: pytest.CaptureF
     table = capsys.readouterr().out
     assert "grid" in table
     assert "one_cycle" in table
-    assert call("compare", "tiny-cli", "--results", results, "--format", "json") == 0
-    rows = {row["strategy"]: row for row in json.loads(capsys.readouterr().out)}
+    assert call("compare", "tiny-cli", "--results", results, "--json") == 0
+    rows = {row["strategy"]: row for row in json.loads(capsys.readouterr().out)["summaries"]}
     samples = pd.read_parquet(Path(results) / "trials").groupby("strategy", observed=True).samples.sum()
-    assert {strategy: row["samples"] for strategy, row in rows.items()} == samples.to_dict()
+    assert {strategy: row["cost"]["samples"] for strategy, row in rows.items()} == samples.to_dict()
 
 
 def test_query_and_ls(results: str, capsys: pytest.CaptureFixture[str]) -> None:

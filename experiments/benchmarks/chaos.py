@@ -5,7 +5,8 @@
 Each blow hits, by lot, the driver (the `searcher run` process) or one that trains a trial; after one to the
 driver, or when the run ends, the same command is given again. A sweep takes blows until it completes, then its
 tables are compared, row for row, with those of the run that nobody disturbed, and the next sweep begins. Left
-out of the comparison is only what two runs of anything differ in: times, durations and hosts.
+out of the comparison is only what two runs of anything differ in: times, durations and hosts. All runs use one
+Ray of two CPUs, so that blows fall into the sweep and not into the start of a Ray.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+import ray
 import yaml
 
 from searcher import NothingFoundError, open_results
@@ -169,7 +171,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="searcher-chaos-") as folder:
         file = Path(folder, "sweep.yaml")
         file.write_text(yaml.safe_dump(SWEEP))
-        chaos = Chaos(file, os.environ, random.Random(arguments.seed))
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+        chaos = Chaos(file, environment, random.Random(arguments.seed))
         chaos.undisturbed(f"{folder}/undisturbed")
         expected = tables(f"{folder}/undisturbed")
         rows = ", ".join(f"{len(frame)} {name}" for name, frame in expected.items())

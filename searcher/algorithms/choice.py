@@ -116,9 +116,13 @@ def choose(trained: Sequence[Candidate]) -> Candidate | None:
     One with fewer seeds was a step on the way (a confirming run, or an interrupted sweep). A seed that
     diverged or failed weighs more than any loss: such a configuration is chosen only if none has fewer.
     """
+    return next(iter(ranked(trained)), None)
+
+
+def ranked(trained: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates that `choose` chooses from, the best first."""
     most = max((len(one.records) for one in trained), default=0)
-    usable = [one for one in trained if len(one.records) == most and one.good]
-    return min(usable, key=_rank, default=None)
+    return sorted((one for one in trained if len(one.records) == most and one.good), key=_rank)
 
 
 def _rank(one: Candidate) -> tuple[int, float, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from searcher.algorithms.choice import Metric
-from searcher.algorithms.intervals import CONFIDENCE, Estimate
+from searcher.algorithms.intervals import CONFIDENCE, Estimate, Interval
 
 ACCURACY_MARGIN = 0.005
 """An accuracy reaches another if it is at most this fraction below it: half a point."""
@@ -40,15 +40,28 @@ def verdict(strategy: str, reference: str, metric: Metric, difference: Estimate,
     return f"{strategy} {relation} the holdout {metric} of {reference}: {_shown(difference, is_accuracy)}"
 
 
-def share(ratio: float) -> str:
-    """A ratio of costs as a person says it: `1/38 of its cost`, `the same cost`, `1.3 times its cost`."""
-    if ratio == 1:
-        return "the same cost"
+def factor(ratio: float) -> str:
+    """A ratio of costs as a person writes it: `1/38`, `0.8`, `1`, `1.3`."""
     if ratio > 1:
-        return f"{ratio:.3g} times its cost"
+        return f"{ratio:.3g}"
     if ratio > 0.5 or ratio == 0:
-        return f"{ratio:.2g} of its cost"
-    return f"1/{1 / ratio:.0f} of its cost" if ratio <= 0.1 else f"1/{1 / ratio:.2g} of its cost"
+        return f"{ratio:.2g}"
+    return f"1/{1 / ratio:.0f}" if ratio <= 0.1 else f"1/{1 / ratio:.2g}"
+
+
+def share(ratio: float, interval: Interval | None = None) -> str:
+    """A ratio of costs as a person says it: `1/38 of its cost`, `the same cost`, `1.3 times its cost`.
+
+    Args:
+        interval: is told as well, where its ends read differently.
+    """
+    words = "the same cost" if ratio == 1 else f"{factor(ratio)} {'times' if ratio > 1 else 'of'} its cost"
+    if interval is None or factor(interval.low) == factor(interval.high):
+        return words
+    ends = [factor(interval.low), factor(interval.high)]
+    if ratio <= 0.5:
+        ends.reverse()  # so that what stands below the line rises
+    return f"{words}, {100 * CONFIDENCE:.0f} % interval {ends[0]} to {ends[1]}"
 
 
 def _shown(difference: Estimate, is_accuracy: bool) -> str:

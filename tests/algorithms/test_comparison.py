@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from searcher.algorithms import comparison
 from searcher.algorithms.choice import (
     Candidate,
     Target,
@@ -22,8 +23,8 @@ from searcher.algorithms.choice import (
     choose,
     expected_cost_to_target,
 )
-from searcher.algorithms.comparison import Comparison, compare
-from searcher.algorithms.intervals import Estimate, estimate, student_t
+from searcher.algorithms.comparison import Comparison, Entrant
+from searcher.algorithms.intervals import Estimate, Interval, estimate, student_t
 from searcher.algorithms.verdict import share, verdict
 from searcher.errors import ConfigurationError
 from searcher.records import Configuration, Kind, Status, Trial, TrialRecord
@@ -73,6 +74,20 @@ CYCLE = [
     record(0.5, 1, 0.36, 0.88, 0.82, samples=30, length=3, finished=4, strategy="cycle", seconds=3.0),
 ]
 KINDS = {"grid": "grid", "cycle": "one_cycle"}
+
+
+def compare(
+    records: Sequence[TrialRecord],
+    kinds: Mapping[str, str],
+    *,
+    seeds: Sequence[int],
+    train_size: int,
+    target: Target | None = None,
+    price_per_hour: float | None = None,
+) -> Comparison:
+    """As within one sweep, whose strategies share seeds and resources."""
+    entrants = {label: Entrant(kind, tuple(seeds), price_per_hour) for label, kind in kinds.items()}
+    return comparison.compare(records, entrants, train_size=train_size, target=target)
 
 
 def both(**more: Any) -> Comparison:
@@ -286,17 +301,15 @@ def test_notes_on_choices_that_lack_seeds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("records", "kinds", "price", "fault"),
+    ("records", "kinds", "fault"),
     [
-        ([], {}, None, "strategies: there is none to compare"),
-        (CYCLE, {"grid": "grid"}, None, "strategy: must be one of grid, got 'cycle'"),
-        (GRID, KINDS, -1.0, "price per hour: must be a finite number from 0, got -1.0"),
-        (GRID, KINDS, math.nan, "price per hour: must be a finite number from 0, got nan"),
+        ([], {}, "strategies: there is none to compare"),
+        (CYCLE, {"grid": "grid"}, "strategy: must be one of grid, got 'cycle'"),
     ],
 )
-def test_what_cannot_be_compared(records: Any, kinds: Any, price: float | None, fault: str) -> None:
+def test_what_cannot_be_compared(records: Any, kinds: Any, fault: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        compare(records, kinds, seeds=SEEDS, train_size=1, price_per_hour=price)
+        compare(records, kinds, seeds=SEEDS, train_size=1)
     assert str(caught.value) == fault
 
 
@@ -345,6 +358,18 @@ def test_the_verdict(metric: Any, mean: float, half_width: float | None, relatio
 )  # fmt: skip
 def test_shares_of_a_cost(ratio: float, words: str) -> None:
     assert share(ratio) == words
+
+
+@pytest.mark.parametrize(
+    ("ratio", "low", "high", "words"),
+    [(1 / 38, 1 / 46, 1 / 31, "1/38 of its cost, 95 % interval 1/31 to 1/46"),
+     (1 / 38, 1 / 38.1, 1 / 37.9, "1/38 of its cost"),
+     (0.8, 0.7, 1.0, "0.8 of its cost, 95 % interval 0.7 to 1"),
+     (1.0, 0.9, 1.1, "the same cost, 95 % interval 0.9 to 1.1"),
+     (1.5, 1.25, 2.0, "1.5 times its cost, 95 % interval 1.25 to 2")],
+)  # fmt: skip
+def test_shares_with_an_interval(ratio: float, low: float, high: float, words: str) -> None:
+    assert share(ratio, Interval(low, high)) == words
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 6, 9, 30, 1000])
