@@ -19,6 +19,7 @@ from searcher.algorithms.strategies.base import Plan, Strategy, strategy_from
 from searcher.comparing import Results, open_results
 from searcher.errors import ResultsError
 from searcher.records import History, Record, Status, TaskInfo, TrialRecord
+from searcher.results.checkpoints import vault_of
 from searcher.results.rows import SweepRow
 from searcher.results.store import Store, SweepWriter, read_history
 from searcher.sweep import Sweep, parse_sweep
@@ -101,7 +102,7 @@ def run(
         SearcherError: see `prepare`, the store and the runner.
         KeyboardInterrupt: Ctrl-C. What was measured is stored, and the sweep can be resumed.
     """
-    from searcher.execution.runner import Resources, run_strategies
+    from searcher.execution.runner import Resources, Survival, run_strategies
 
     prepared = prepare(sweep, folder)
     store = Store(sweep.results)
@@ -125,6 +126,11 @@ def run(
                     memory=spec.memory,
                     accelerator_type=spec.accelerator_type,
                     max_concurrent=spec.max_concurrent,
+                ),
+                survival=Survival(
+                    max_failures=sweep.max_failures,
+                    vault=vault_of(sweep.results, sweep.name, writer.created),
+                    checkpoint_every=sweep.checkpoint_every,
                 ),
                 address=address,
             )

@@ -21,11 +21,13 @@ from searcher.sweep_entry import StrategyEntry, labels_differ
 from searcher.sweep_errors import lines_of, shown
 from searcher.sweep_fields import (
     Count,
+    CountFromZero,
     Cpus,
     FolderName,
     Gpus,
     Items,
     Model,
+    Seconds,
     Seed,
     TaskName,
     Text,
@@ -90,6 +92,8 @@ class Sweep(Model):
     stop: StopSpec = StopSpec.model_construct(overfit="default")
     resources: ResourcesSpec = ResourcesSpec()
     results: Text = "results"
+    max_failures: CountFromZero = 3
+    checkpoint_every: Seconds = 60.0
 
     def to_yaml(self) -> str:
         """The sweep with every default written out, as a sweep file."""
@@ -98,9 +102,9 @@ class Sweep(Model):
     def differences(self, other: Sweep) -> list[str]:
         """The fields in which the other sweep would measure something else; none: it can resume this one.
 
-        Resources and the place of the results may differ: they change no result.
+        Resources, the place of the results, and what is done about failures may differ: they change no result.
         """
-        free = ("resources", "results")
+        free = ("resources", "results", "max_failures", "checkpoint_every")
         mine, theirs = ({k: v for k, v in sweep._plain().items() if k not in free} for sweep in (self, other))
         return changed_paths(mine, theirs)
 

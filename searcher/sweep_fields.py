@@ -88,6 +88,8 @@ WeightDecay = Annotated[float, _number("a weight decay must be at least 0", lamb
 Momentum = Annotated[float, _number("a momentum must be at least 0 and less than 1", lambda value: 0 <= value < 1)]
 BatchSize = Annotated[int, _whole("a batch size must be a whole number from 1", lambda value: value >= 1)]
 Count = Annotated[int, _whole("must be a whole number from 1", lambda value: value >= 1)]
+CountFromZero = Annotated[int, _whole("must be a whole number from 0", lambda value: value >= 0)]
+Seconds = Annotated[float, _number("must be a number of seconds greater than 0", lambda value: value > 0)]
 Seed = Annotated[int, _whole("a seed must be a whole number from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)]
 Number = Annotated[float, _number("must be a finite number")]
 Cpus = Annotated[float, _number("must be a number greater than 0", lambda value: value > 0)]

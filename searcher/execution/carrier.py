@@ -18,6 +18,7 @@ from ray import tune
 from searcher.algorithms.stopping import rule_from
 from searcher.errors import SearcherError
 from searcher.records import EpochRecord, Record, Status, Trial, TrialRecord
+from searcher.training.checkpoints import CHECKPOINT_EVERY, Checkpoints, Vault
 from searcher.training.loop import device_name, run_trial
 from searcher.training.tasks import load_task
 
@@ -43,6 +44,7 @@ class Load:
         stop: the stopping rule as the sweep file gives it.
         cpu, gpu: the carrier's share; torch uses as many threads as it has whole CPUs.
         judged: its one trial may be pruned, so that every epoch but the last is reported at once.
+        vault, checkpoint_every, begun: see `searcher.training.checkpoints.Checkpoints`.
     """
 
     trials: Sequence[Trial]
@@ -52,6 +54,9 @@ class Load:
     cpu: float
     gpu: float
     judged: bool = False
+    vault: Vault | None = None
+    checkpoint_every: float = CHECKPOINT_EVERY
+    begun: frozenset[str] = frozenset()
 
 
 def carry(config: dict[str, Any]) -> None:
@@ -59,7 +64,8 @@ def carry(config: dict[str, Any]) -> None:
     load: Load = config[LOAD]
     torch.set_num_threads(max(1, int(load.cpu)))
     device = torch.device("cuda" if load.gpu else "cpu")
-    report = _Report(load, device_name(device))
+    checkpoints = Checkpoints(vault=load.vault, every=load.checkpoint_every, begun=load.begun)
+    report = _Report(load, device_name(device), checkpoints)
     try:
         task = load_task(load.task, load.folder)
         rule = rule_from(load.stop)
@@ -68,7 +74,7 @@ def carry(config: dict[str, Any]) -> None:
             report.add(failed(trial, str(error), node=platform.node()))
     else:
         for trial in load.trials:
-            run_trial(task, trial, rule, report.add, device)
+            run_trial(task, trial, rule, report.add, device, checkpoints)
     report.send()
 
 
@@ -83,8 +89,9 @@ def failed(trial: Trial, reason: str, node: str = "") -> TrialRecord:
 class _Report:
     """Collects records and reports them to Tune: at most every `REPORT_EVERY` seconds, or as a judge needs them."""
 
-    def __init__(self, load: Load, device: str) -> None:
+    def __init__(self, load: Load, device: str, checkpoints: Checkpoints) -> None:
         self._load = load
+        self._checkpoints = checkpoints
         self._counts = {"trials": len(load.trials), "stopped": 0, "finished": 0}
         self._waiting: list[Record] = []
         self._sent = time.monotonic()
@@ -108,4 +115,10 @@ class _Report:
 
     def send(self, more: Mapping[str, Any] | None = None) -> None:
         records, self._waiting, self._sent = self._waiting, [], time.monotonic()
-        tune.report({RECORDS: records, "carrier": dict(self._counts), **(more or {})})
+        try:
+            tune.report({RECORDS: records, "carrier": dict(self._counts), **(more or {})})
+        finally:
+            # Returns, or is unwound by a stop, once the driver has the records; until then a checkpoint is needed.
+            for record in records:
+                if isinstance(record, TrialRecord) and record.status is not Status.FAILED:
+                    self._checkpoints.drop(record.trial_id)

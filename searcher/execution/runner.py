@@ -21,15 +21,14 @@ from searcher.execution.pruning import PruningScheduler
 from searcher.execution.scheduler import OverfitScheduler
 from searcher.execution.search import Proposals, ProposalSearch, RecordCallback, Sink
 from searcher.records import History
-
-MAX_FAILURES = 2
-"""How often a carrier whose process or node died is started again. An error of the training itself is recorded."""
+from searcher.training.checkpoints import CHECKPOINT_EVERY, Vault
 
 _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our store keeps the records
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to handle
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # a sweep is resumed from our records, never from Tune's snapshot
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # we start trials again, never Tune
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -55,6 +54,21 @@ class Resources:
         return {name: amount for name, amount in bundle.items() if amount}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Survival:
+    """What is done about deaths.
+
+    Attributes:
+        max_failures: how often in a row a trial may fail, without getting further, and be started again.
+        vault: where the trials' checkpoints are kept; None: nowhere, so trials start again from their start.
+        checkpoint_every: seconds between two checkpoints of a trial.
+    """
+
+    max_failures: int
+    vault: Vault | None = None
+    checkpoint_every: float = CHECKPOINT_EVERY
+
+
 def run_strategies(
     strategies: Mapping[str, Strategy],
     histories: Mapping[str, History],
@@ -64,6 +78,7 @@ def run_strategies(
     folder: str,
     stop: Any,
     resources: Resources,
+    survival: Survival,
     address: str | None = None,
 ) -> None:
     """Trains what the strategies propose until they are done; blocks.
@@ -74,6 +89,7 @@ def run_strategies(
         sink: given every record before a strategy learns of it; what it raises ends the run.
         task, folder: see `searcher.training.tasks.load_task`.
         stop: the stopping rule, see `searcher.algorithms.stopping.rule_from`.
+        survival: what is done when processes and nodes die.
         address: of a Ray cluster; None: RAY_ADDRESS where it is set, else a Ray of our own on this machine.
 
     Raises:
@@ -83,13 +99,23 @@ def run_strategies(
     os.environ.update(_ENVIRONMENT)
     with connected(address), tempfile.TemporaryDirectory(prefix="searcher-tune-") as scratch:
         _check_resources(resources)
-        proposals = Proposals(strategies, histories, sink)
+        proposals = Proposals(strategies, histories, sink, survival.max_failures)
         pruning = PruningScheduler(strategies, histories)
-        load = Load(trials=(), task=task, folder=folder, stop=stop, cpu=resources.cpu, gpu=resources.gpu)
+        load = Load(
+            trials=(),
+            task=task,
+            folder=folder,
+            stop=stop,
+            cpu=resources.cpu,
+            gpu=resources.gpu,
+            vault=survival.vault,
+            checkpoint_every=survival.checkpoint_every,
+        )
+        search = ProposalSearch(proposals, pruning, load)
         tuner = Tuner(
             tune.with_resources(carry, PlacementGroupFactory([resources.bundle()])),
             tune_config=TuneConfig(
-                search_alg=ProposalSearch(proposals, pruning, load),
+                search_alg=search,
                 scheduler=OverfitScheduler(rule=stop, base=pruning),
                 num_samples=-1,
                 max_concurrent_trials=resources.max_concurrent,
@@ -98,8 +124,8 @@ def run_strategies(
             run_config=RunConfig(
                 name="tune",
                 storage_path=scratch,
-                failure_config=FailureConfig(max_failures=MAX_FAILURES),
-                callbacks=[RecordCallback(proposals)],
+                failure_config=FailureConfig(max_failures=0),
+                callbacks=[RecordCallback(proposals, search)],
                 verbose=0,
             ),
         )
@@ -140,4 +166,4 @@ def _check_resources(resources: Resources) -> None:
     raise ExecutionError(f"resources: no node can give a trial what it asks for: {', '.join(short)}")
 
 
-__all__ = ["MAX_FAILURES", "Resources", "connected", "run_strategies"]
+__all__ = ["Resources", "Survival", "connected", "run_strategies"]

@@ -1,9 +1,16 @@
-"""The Tune searcher that asks strategies for trials, and the callback that feeds their histories."""
+"""The Tune searcher that asks strategies for trials, and the callback that feeds their histories.
+
+A carrier that dies is not restarted by Tune, which would start all of it again: its trials that came to no end
+are started again one by one, from their checkpoints. So one bad trial does not take its neighbours with it, and
+a failure is counted where it belongs, at the trial.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -12,22 +19,49 @@ from ray.tune.search import Searcher
 from searcher.algorithms.strategies.base import Strategy
 from searcher.execution.carrier import LOAD, RECORDS, SO_FAR, Load, failed
 from searcher.execution.pruning import PruningScheduler
-from searcher.records import History, Record, Trial
+from searcher.records import History, Record, Status, Trial, TrialRecord
 
 Sink = Callable[[Iterable[Record]], None]
 
 
-class Proposals:
-    """The strategies of a sweep with their histories: what to train next, and what became of it."""
+@dataclass
+class _Failures:
+    """How often in a row a trial has failed without getting any further, and how far it had got."""
 
-    def __init__(self, strategies: Mapping[str, Strategy], histories: Mapping[str, History], sink: Sink) -> None:
+    count: int = 0
+    reached: int = 0
+
+
+class Proposals:
+    """The strategies of a sweep with their histories: what to train next, and what became of it.
+
+    A trial that fails is started again until it has failed `max_failures` times more without getting further,
+    whether through an exception or with its process or node: of nodes that come and go, a long trial outlives
+    any number, and a trial that breaks whatever trains it is given up.
+    """
+
+    def __init__(
+        self,
+        strategies: Mapping[str, Strategy],
+        histories: Mapping[str, History],
+        sink: Sink,
+        max_failures: int,
+    ) -> None:
         self._strategies = strategies
         self._histories = histories
         self._sink = sink
+        self._max_failures = max_failures
         self._turns = list(strategies)
+        self._again: deque[Trial] = deque()
+        self._failures: dict[str, _Failures] = {}
 
     def next(self) -> Trial | None:
-        """The next trial, the strategies taking turns; None when each waits for results, or is done."""
+        """The next trial, the strategies taking turns; None when each waits for results, or is done.
+
+        Trials that failed come first: their checkpoints and their data may still be at hand.
+        """
+        if self._again:
+            return self._again.popleft()
         for label in list(self._turns):
             self._turns.remove(label)
             self._turns.append(label)
@@ -41,20 +75,40 @@ class Proposals:
         """Whether a trial is still running, whose result may bring new proposals."""
         return any(history.running for history in self._histories.values())
 
+    def begun(self, trial: Trial) -> bool:
+        """Whether the trial was trained before, by a process that is no more, so may have a checkpoint."""
+        return trial.trial_id in self._failures or bool(self._histories[trial.strategy].epochs(trial))
+
     def take(self, records: Iterable[Record]) -> None:
-        """Stores records first, then lets the strategies know."""
-        records = list(records)
+        """Stores records first, then lets the strategies know. Of a failure only the last is recorded."""
+        records = [record for record in records if not self._starts_again(record)]
         self._sink(records)
         for record in records:
             self._histories[record.strategy].add(record)
+            if isinstance(record, TrialRecord):
+                self._failures.pop(record.trial_id, None)
 
     def lost(self, load: Load, reason: str) -> None:
-        """Records as failed those trials of a carrier that came to no end before it did."""
+        """Those trials of a carrier that came to no end before it did have failed."""
         self.take(
             failed(trial, reason)
             for trial in load.trials
-            if trial.trial_id in self._histories[trial.strategy].running
+            if trial.trial_id in self._histories[trial.strategy].running and trial not in self._again
         )
+
+    def _starts_again(self, record: Record) -> bool:
+        if not isinstance(record, TrialRecord) or record.status is not Status.FAILED:
+            return False
+        history, trial = self._histories[record.strategy], record.trial
+        failures = self._failures.setdefault(trial.trial_id, _Failures())
+        reached = len(history.epochs(trial)) or len(history.steps(trial))
+        if reached > failures.reached:
+            failures.count, failures.reached = 0, reached
+        failures.count += 1
+        if failures.count > self._max_failures:
+            return False
+        self._again.append(trial)
+        return True
 
 
 class ProposalSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
@@ -74,17 +128,26 @@ class ProposalSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         trial = self._proposals.next()
         if trial is None:
             return None if self._proposals.waiting else Searcher.FINISHED
-        self._carriers[trial_id] = replace(self._load, trials=(trial,), judged=self._pruning.judges(trial))
+        self._carriers[trial_id] = replace(
+            self._load,
+            trials=(trial,),
+            judged=self._pruning.judges(trial),
+            begun=frozenset([trial.trial_id] if self._proposals.begun(trial) else []),
+        )
         return {LOAD: self._carriers[trial_id]}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        if error:
+            return  # the callback knows more of it
         if reason := self._pruning.reasons.pop(trial_id, None):
             assert result is not None
             _, record = result[SO_FAR]
             self._proposals.take([replace(record, status_reason=reason)])
-        # With the retries used up, an error here is the carrier's end: its process or its node died.
-        fault = "the process that trained it died" if error else "its carrier ended without a result"
-        self._proposals.lost(self._carriers.pop(trial_id), fault)
+        self.ended(trial_id, "its carrier ended without a result")
+
+    def ended(self, trial_id: str, reason: str) -> None:
+        """A carrier is no more; the reason is that of its trials which came to no end."""
+        self._proposals.lost(self._carriers.pop(trial_id), reason)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save."""
@@ -100,15 +163,32 @@ class ProposalSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
 
 
 class RecordCallback(Callback):  # type: ignore[misc]
-    """Takes the records out of each report, so that Tune neither keeps nor writes them."""
+    """Takes the records out of each report, so that Tune neither keeps nor writes them, and notes what died."""
 
-    def __init__(self, proposals: Proposals) -> None:
+    def __init__(self, proposals: Proposals, search: ProposalSearch) -> None:
         self._proposals = proposals
+        self._search = search
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         self._proposals.take(result.pop(RECORDS, ()))
 
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._search.ended(trial.trial_id, _told(Path(trial.error_file)))
+
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+def _told(error_file: Path) -> str:
+    """What killed a carrier, in one line, from the file in which Tune writes the text of the error."""
+    try:
+        lines = [line.strip() for line in error_file.read_text().splitlines() if line.strip()]
+    except OSError:
+        return "the process that trained it died"
+    if "The actor is dead because its node has died" in lines[-1] or "node was terminated" in lines[-1]:
+        return f"the node that trained it died: {lines[-1]}"
+    if any(line.startswith("The actor ") for line in lines):
+        return f"the process that trained it died: {lines[-1]}"
+    return lines[-1]  # of a traceback: the exception

@@ -5,6 +5,7 @@ results/
   trials/sweep=digits/strategy=grid/part-20250131T235959Z-83d1e27f-0000.parquet
   epochs/…, steps/…                       as trials
   .searcher/locks/, tmp/, merges/         beside the data sets, so that no reader's glob meets them
+  .searcher/checkpoints/sweep=digits/     of the trials that are running
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from searcher.results.schema import DataSet
 LOCKS = ".searcher/locks"
 TEMPORARY = ".searcher/tmp"
 MERGES = ".searcher/merges"
+CHECKPOINTS = ".searcher/checkpoints"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -47,6 +49,10 @@ def folder(data_set: DataSet, sweep: str, strategy: str = "") -> str:
     """The folder of a partition, or without a strategy the folder of the whole sweep in this data set."""
     path = f"{data_set.name}/sweep={check_name('sweep', sweep)}"
     return f"{path}/strategy={check_name('strategy', strategy)}" if strategy else path
+
+
+def checkpoints_folder(sweep: str) -> str:
+    return f"{CHECKPOINTS}/sweep={check_name('sweep', sweep)}"
 
 
 def merge_notes(folder_path: str) -> str:

@@ -13,7 +13,7 @@ from searcher.errors import NothingFoundError, ResultsError, SweepExistsError, n
 from searcher.records import History
 from searcher.results.compaction import compact
 from searcher.results.files import Files, Lock
-from searcher.results.layout import check_name, folder, place_of
+from searcher.results.layout import check_name, checkpoints_folder, folder, place_of
 from searcher.results.rows import SweepRow, conform, to_records
 from searcher.results.schema import DATA_SETS, EPOCHS, SCHEMA_VERSION, STEPS, SWEEPS, TRIALS
 from searcher.results.storage import open_files
@@ -166,6 +166,7 @@ __all__ = ["Mode", "Store", "SweepWriter", "read_history"]
 
 
 def _delete(files: Files, sweep: str) -> None:
+    files.remove_folder(checkpoints_folder(sweep))
     # The sweep's own row last: until it is gone, the sweep counts as existing.
     for data_set in (STEPS, EPOCHS, TRIALS, SWEEPS):
         files.remove_folder(folder(data_set, sweep))

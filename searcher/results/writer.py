@@ -16,7 +16,7 @@ from searcher.records import EpochRecord, Record
 from searcher.results.compaction import compact
 from searcher.results.encoding import encode
 from searcher.results.files import Files, Lock
-from searcher.results.layout import check_name, folder, new_file_names, place_of
+from searcher.results.layout import check_name, checkpoints_folder, folder, new_file_names, place_of
 from searcher.results.partition import Partition
 from searcher.results.rows import SweepRow, data_set_of, sweep_table
 from searcher.results.schema import DATA_SETS, EPOCHS, STEPS, SWEEPS, TRIALS
@@ -56,6 +56,11 @@ class SweepWriter:
         self._epochs_schema = EPOCHS.schema(self._metrics)
         self._thread = threading.Thread(target=self._run, name=f"results of {row.name}", daemon=True)
         self._thread.start()
+
+    @property
+    def created(self) -> float:
+        """When the sweep was first begun, in seconds since 1970; a resume does not change it."""
+        return self._created
 
     def write(self, records: Iterable[Record]) -> None:
         """Hands records over; returns at once.
@@ -104,6 +109,7 @@ class SweepWriter:
             if status == "completed":
                 # All is stored. A merge that fails loses nothing, and Store.compact can make up for it.
                 with contextlib.suppress(OSError, pa.ArrowException):
+                    self._files.remove_folder(checkpoints_folder(self._row.name))
                     for data_set in (STEPS, EPOCHS, TRIALS):
                         compact(self._files, data_set, folder(data_set, self._row.name))
         finally:
