@@ -35,3 +35,8 @@ def tenths() -> Task:
 def halves() -> Task:
     """24 training samples, half a second a step."""
     return _sleeping(0.5, 40)
+
+
+def seconds() -> Task:
+    """24 training samples, a second a step."""
+    return _sleeping(1.0, 40)
