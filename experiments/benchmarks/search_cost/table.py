@@ -1,0 +1,180 @@
+"""Draws the cost benchmark's table and picture from `measured.parquet`: `python .../search_cost/table.py`.
+
+    choice              the trial of the lowest test loss that was trained to its end
+    quality             its holdout accuracy
+    cost                training samples of all trials of a strategy, whatever became of them
+    cost to the target  what a strategy has spent when it first holds the test accuracy of one-cycle's choice; for
+                        grid and random search the mean over all orders of their trials; if it never does, its whole
+                        cost, marked with >=, since it would have to spend more
+
+Means over seeds, each of which is a whole search; half widths of 95 % intervals of differences paired by seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from searcher.algorithms.intervals import Estimate, estimate
+
+FOLDER = Path(__file__).parent
+PAGE = FOLDER.parents[1] / "README.md"
+BEGIN, END = "<!-- search cost: written by benchmarks/search_cost/table.py -->", "<!-- end of search cost -->"
+OURS, STANDARD = "one_cycle", "grid"
+ANY_ORDER = ("grid", "random")
+WHOLE = ("completed", "stopped_overfit")
+GOALS = {"grid": (1 / 40, "cost"), "random": (1 / 10, "to the target"), "asha": (1 / 5, "to the target"),
+         "tpe_median": (1 / 5, "to the target"), "bohb": (1 / 5, "to the target")}  # fmt: skip
+"""The fraction of its cost that one-cycle is to need at most."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What one strategy found on one task with one seed."""
+
+    trials: pd.DataFrame
+
+    @property
+    def choice(self) -> pd.Series:
+        runs = self.trials[(self.trials.kind == "train") & self.trials.status.isin(WHOLE)]
+        return runs.loc[runs.best_test_loss.idxmin()]
+
+    @property
+    def cost(self) -> int:
+        return int(self.trials.samples.sum())
+
+    def cost_to(self, accuracy: float, any_order: bool) -> tuple[float, bool]:
+        """Samples spent up to the first trial that holds a test accuracy, and whether there is one."""
+        trials = self.trials.sort_values("finished")
+        hits = ((trials.best_test_accuracy >= accuracy) & trials.status.isin(WHOLE)).to_numpy()
+        samples = trials.samples.to_numpy()
+        if not hits.any():
+            return float(samples.sum()), False
+        if any_order:
+            # Each of m hits is as likely to be the first; a miss stands before all of them in 1 of m + 1 orders.
+            return float(samples[~hits].sum() / (hits.sum() + 1) + samples[hits].mean()), True
+        return float(samples[: int(np.argmax(hits)) + 1].sum()), True
+
+
+@dataclass(frozen=True)
+class Row:
+    """One strategy on one task, over seeds. Ratios are one-cycle's cost as a fraction of this strategy's."""
+
+    task: str
+    strategy: str
+    epochs: float
+    holdout: Estimate
+    difference: Estimate | None
+    ratio: float
+    ratio_to_target: float
+    reached: int
+    n: int
+
+
+def rows(measured: pd.DataFrame) -> Iterator[Row]:
+    for task, trials in measured.groupby("task"):
+        searches = {
+            strategy: {int(seed): Search(some) for seed, some in group.groupby("search_seed")}
+            for strategy, group in trials.groupby("strategy")
+        }
+        ours, standard = searches[OURS], searches[STANDARD]
+        for strategy in [OURS, *(name for name in GOALS if name in searches)]:
+            theirs = searches[strategy]
+            seeds = sorted(theirs.keys() & ours.keys() & standard.keys())
+            quality = {seed: float(theirs[seed].choice.holdout_accuracy) for seed in seeds}
+            reference = {seed: float(standard[seed].choice.holdout_accuracy) for seed in seeds}
+            reached = {
+                seed: theirs[seed].cost_to(float(ours[seed].choice.best_test_accuracy), strategy in ANY_ORDER)
+                for seed in seeds
+            }
+            own = float(np.mean([ours[seed].cost for seed in seeds]))
+            holdout = estimate(list(quality.values()))
+            assert holdout is not None
+            yield Row(
+                task=str(task),
+                strategy=strategy,
+                epochs=float(np.mean([theirs[seed].cost for seed in seeds])) / int(trials.train_size.iloc[0]),
+                holdout=holdout,
+                difference=estimate([quality[seed] - reference[seed] for seed in seeds]),
+                ratio=own / float(np.mean([theirs[seed].cost for seed in seeds])),
+                ratio_to_target=own / float(np.mean([cost for cost, _ in reached.values()])),
+                reached=sum(is_there for _, is_there in reached.values()),
+                n=len(seeds),
+            )
+
+
+def lines(found: list[Row]) -> Iterator[str]:
+    yield (
+        "| task | strategy | cost (epochs) | holdout accuracy | against the grid (points) "
+        "| one-cycle's cost as a fraction | to the same target | n |"
+    )
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for row in found:
+        bound = "" if row.reached == row.n else f" (<=: {row.n - row.reached} of {row.n} never reached it)"
+        ratios = ("", "") if row.strategy == OURS else (_share(row.ratio), _share(row.ratio_to_target) + bound)
+        against = "" if row.strategy == STANDARD else _points(row.difference)
+        half = 100 * (row.holdout.half_width or 0)
+        yield (
+            f"| `{row.task}` | {row.strategy} | {row.epochs:,.0f} | {100 * row.holdout.mean:.1f} ± {half:.1f} % "
+            f"| {against} | {ratios[0]} | {ratios[1]} | {row.n} |"
+        )
+    yield ""
+    yield "| against | one-cycle's cost as a fraction, median over tasks | wanted: at most | |"
+    yield "| --- | --- | --- | --- |"
+    for strategy, (goal, which) in GOALS.items():
+        mine = [row for row in found if row.strategy == strategy]
+        ratios = [row.ratio if which == "cost" else row.ratio_to_target for row in mine]
+        if ratios:
+            median = float(np.median(ratios))
+            met = "met" if median <= goal else "not met"
+            yield f"| {strategy}, {which} | {_share(median)} | {_share(goal)} | {met} |"
+
+
+def picture(found: list[Row], file: Path) -> None:
+    """Quality against cost, one panel for each task."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    tasks = list(dict.fromkeys(row.task for row in found))
+    figure, panels = plt.subplots(
+        1, len(tasks), figsize=(3.6 * len(tasks), 3.4), squeeze=False, layout="constrained"
+    )
+    markers = dict(zip([OURS, *GOALS], "*os^Dv", strict=True))
+    for panel, task in zip(panels[0], tasks, strict=True):
+        for row in (row for row in found if row.task == task):
+            panel.errorbar(
+                row.epochs, 100 * row.holdout.mean, 100 * (row.holdout.half_width or 0), capsize=3,
+                fmt=markers[row.strategy], markersize=12 if row.strategy == OURS else 6, label=row.strategy,
+            )  # fmt: skip
+        panel.set(title=task, xscale="log", xlabel="cost (epochs)")
+    panels[0][0].set_ylabel("holdout accuracy (%), 95 % interval")
+    panels[0][-1].legend(fontsize="small")
+    figure.savefig(file, dpi=110)
+
+
+def _share(ratio: float) -> str:
+    return f"1/{1 / ratio:.0f}" if ratio < 0.2 else f"1/{1 / ratio:.1f}" if ratio < 1 else f"{ratio:.1f}"
+
+
+def _points(value: Estimate | None) -> str:
+    return "" if value is None else f"{100 * value.mean:+.1f} ± {100 * (value.half_width or 0):.1f}"
+
+
+def main() -> None:
+    found = list(rows(pd.read_parquet(FOLDER / "measured.parquet")))
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    table = "\n".join(lines(found))
+    image = "![quality against cost](benchmarks/search_cost/cost.png)"
+    PAGE.write_text(f"{before}{BEGIN}\n{table}\n\n{image}\n{END}{after}")
+    picture(found, FOLDER / "cost.png")
+
+
+if __name__ == "__main__":
+    main()
