@@ -2,26 +2,27 @@
 
     python experiments/benchmarks/chaos.py --kills 10 --seed 1
 
-Each blow hits, by lot, the driver (the `searcher run` process) or one that trains a trial; after one to the
-driver, or when the run ends, the same command is given again. A sweep takes blows until it completes, then its
-tables are compared, row for row, with those of the run that nobody disturbed, and the next sweep begins. Left
-out of the comparison is only what two runs of anything differ in: times, durations and hosts. All runs use one
-Ray of two CPUs, so that blows fall into the sweep and not into the start of a Ray.
+Each blow hits, by lot, the driver (the process of `searcher run`) or one that trains a trial; after one to the
+driver the same command is given again. A sweep takes blows until it completes, then its tables are compared, row
+for row, with those of the run that nobody disturbed, and the next sweep begins. Left out of the comparison is only
+what two runs of anything differ in: times, durations and hosts. So that blows fall into the sweep, and not into the
+start of Python and of Ray, drivers are forked from a process that has imported what they need, and share a Ray.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +30,7 @@ import ray
 import yaml
 
 from searcher import NothingFoundError, open_results
+from searcher.cli import main as searcher
 
 SWEEP = {
     "name": "chaos",
@@ -49,26 +51,42 @@ END_SECONDS = 300.0
 """A run that is left in peace for so long and does not end has hung."""
 
 
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["searcher.execution.runner", "searcher.study", "searcher.training.builtin", "rich"])
+
+
+def drive(environment: Mapping[str, str], arguments: Sequence[str]) -> None:
+    """What a driver does: the command line, as a process of its own."""
+    os.environ.update(environment)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        searcher(arguments)
+
+
 @dataclass
 class Chaos:
     """Sweeps under blows.
 
     Attributes:
         file: the sweep file; every run of it goes to a results folder of its own.
-        environment: of the runs.
-        seconds: what an undisturbed run takes; the blows fall at random within it.
+        environment: of the drivers: how they find Ray, and storage.
+        first, seconds: when an undisturbed run has stored an epoch, and when it ends; the blows fall between.
         blows: what was hit so far, in order.
     """
 
     file: Path
     environment: Mapping[str, str]
     choice: random.Random
+    first: float = 0.0
     seconds: float = 0.0
     blows: list[str] = field(default_factory=list)
 
     def undisturbed(self, results: str) -> None:
         started = time.monotonic()
-        self._end(self._start(results))
+        run = self._start(results)
+        while run.is_alive() and not stored_epochs(results):
+            time.sleep(0.05)
+        self.first = time.monotonic() - started
+        self._end(run)
         self.seconds = time.monotonic() - started
 
     def disturbed(self, results: str, kills: int) -> int:
@@ -76,7 +94,7 @@ class Chaos:
         left = kills
         while True:
             run = self._start(results)
-            while left and self._alive_after(run, self.choice.uniform(0, self.seconds)):
+            while left and self._alive_after(run, self.choice.uniform(self.first / 2, self.seconds)):
                 left -= 1
                 if self._strike(run, results) == "driver":
                     break
@@ -84,35 +102,30 @@ class Chaos:
                 self._end(run)
                 return kills - left
 
-    def _start(self, results: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "searcher.cli", "run", str(self.file), "--resume"]
-        command += ["--set", f"results={results}"]
-        return subprocess.Popen(
-            command, env=dict(self.environment), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+    def _start(self, results: str) -> BaseProcess:
+        arguments = ["run", str(self.file), "--resume", "--set", f"results={results}"]
+        run = FORKS.Process(target=drive, args=(self.environment, arguments))
+        run.start()
+        return run
 
-    def _end(self, run: subprocess.Popen[str]) -> None:
-        try:
-            _, errors = run.communicate(timeout=END_SECONDS)
-        except subprocess.TimeoutExpired:
+    def _end(self, run: BaseProcess) -> None:
+        run.join(END_SECONDS)
+        if run.is_alive():
             run.kill()
-            raise
-        if run.returncode:
-            raise RuntimeError(f"a run ended with exit code {run.returncode}: {errors}")
+            raise RuntimeError(f"a run did not end within {END_SECONDS:g} s")
+        if run.exitcode:
+            raise RuntimeError(f"a run ended with exit code {run.exitcode}")
 
-    def _alive_after(self, run: subprocess.Popen[str], seconds: float) -> bool:
-        try:
-            run.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            return True
-        return False
+    def _alive_after(self, run: BaseProcess, seconds: float) -> bool:
+        run.join(seconds)
+        return run.is_alive()
 
-    def _strike(self, run: subprocess.Popen[str], results: str) -> str:
+    def _strike(self, run: BaseProcess, results: str) -> str:
         training = sorted(carriers())
         victim = self.choice.choice(["driver", "worker"]) if training else "driver"
         os.kill(self.choice.choice(training) if victim == "worker" else run.pid, signal.SIGKILL)
         if victim == "driver":
-            run.communicate()
+            run.join()
         self.blows.append(victim)
         print(f"{len(self.blows)}: {victim} killed with {stored_epochs(results)} epochs stored", flush=True)
         return victim
@@ -172,7 +185,7 @@ def main() -> None:
         file = Path(folder, "sweep.yaml")
         file.write_text(yaml.safe_dump(SWEEP))
         ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+        environment = {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
         chaos = Chaos(file, environment, random.Random(arguments.seed))
         chaos.undisturbed(f"{folder}/undisturbed")
         expected = tables(f"{folder}/undisturbed")
