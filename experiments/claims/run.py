@@ -14,6 +14,7 @@ from catalogue import CLAIMS, FOLDER, RESULTS, Claim
 
 import searcher
 from searcher.errors import NothingFoundError, SearcherError
+from searcher.execution.runner import connected
 from searcher.progress import Progress
 
 
@@ -50,12 +51,13 @@ def main() -> None:
         parser.error(f"there is no claim {', '.join(sorted(unknown))}")
     os.chdir(FOLDER.parents[1])
     deadline = time.monotonic() + 60 * asked.minutes
-    for claim in CLAIMS:
-        if not asked.claims or claim.name in asked.claims:
-            try:
-                run_claim(claim, asked.task, deadline)
-            except SearcherError as error:
-                parser.exit(2, f"{error}\n")
+    try:
+        with connected(None):  # one Ray for all sweeps
+            for claim in CLAIMS:
+                if not asked.claims or claim.name in asked.claims:
+                    run_claim(claim, asked.task, deadline)
+    except SearcherError as error:
+        parser.exit(2, f"{error}\n")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import pandas as pd
 
 import searcher
 from searcher.errors import NothingFoundError, SearcherError
+from searcher.execution.runner import connected
 from searcher.progress import Progress
 
 FOLDER = Path(__file__).parent
@@ -35,6 +36,15 @@ def is_complete(sweep: str) -> bool:
     except NothingFoundError:
         return False
     return bool(status == "completed")
+
+
+def run_sweep(task: str, seed: int) -> None:
+    """Begins a sweep, or goes on with it, and keeps what the table needs of it."""
+    name = f"{task}-{seed}"
+    print(f"{name}: seed {seed + 1} of {len(SEEDS)}", flush=True)
+    sweep = searcher.load_sweep(FOLDER / f"{task}.yaml", [f"name={name}", f"seeds=[{seed}]"])
+    searcher.run(sweep, FOLDER, mode="resume", observer=Progress())
+    keep(task, seed)
 
 
 def keep(task: str, seed: int) -> None:
@@ -62,19 +72,15 @@ def main() -> None:
         parser.error(f"there is no task {', '.join(sorted(unknown))} here; there are {', '.join(tasks)}")
     os.chdir(FOLDER.parents[2])
     deadline = time.monotonic() + 60 * asked.minutes
-    # Seed by seed, so that a table of all tasks can be drawn early.
-    for seed in SEEDS:
-        for task in asked.tasks or tasks:
-            name = f"{task}-{seed}"
-            if is_complete(name) or time.monotonic() > deadline:
-                continue
-            print(f"{name}: seed {seed + 1} of {len(SEEDS)}", flush=True)
-            try:
-                sweep = searcher.load_sweep(FOLDER / f"{task}.yaml", [f"name={name}", f"seeds=[{seed}]"])
-                searcher.run(sweep, FOLDER, mode="resume", observer=Progress())
-            except SearcherError as error:
-                parser.exit(2, f"{error}\n")
-            keep(task, seed)
+    try:
+        with connected(None):  # one Ray for all sweeps
+            # Seed by seed, so that a table of all tasks can be drawn early.
+            for seed in SEEDS:
+                for task in asked.tasks or tasks:
+                    if not is_complete(f"{task}-{seed}") and time.monotonic() < deadline:
+                        run_sweep(task, seed)
+    except SearcherError as error:
+        parser.exit(2, f"{error}\n")
 
 
 if __name__ == "__main__":
