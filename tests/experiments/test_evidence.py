@@ -7,8 +7,13 @@ from types import ModuleType, SimpleNamespace
 
 import pandas as pd
 import pytest
+from results.result_examples import sweep_row
 
 from searcher.algorithms.intervals import Estimate
+from searcher.algorithms.schedules import complete
+from searcher.records import Configuration, Status, Trial, TrialRecord
+from searcher.results.store import Store
+from searcher.sweep import Sweep, load_sweep
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -31,12 +36,10 @@ def claims(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def test_each_claim_has_a_file_a_judge_and_five_seeds(claims: SimpleNamespace) -> None:
-    import searcher
-
     assert [claim.number for claim in claims.catalogue.CLAIMS] == list(range(1, 10))
     for claim in claims.catalogue.CLAIMS:
         assert claim.name in claims.judges.JUDGES
-        assert len(searcher.load_sweep(claim.file).seeds) >= 5
+        assert len(load_sweep(claim.file).seeds) >= 5
 
 
 @pytest.mark.parametrize(
@@ -102,3 +105,59 @@ def test_costs_to_the_target_are_those_worked_out_by_hand(monkeypatch: pytest.Mo
     assert rows["one_cycle"].difference.mean == pytest.approx(0.7 - 0.8)
     text = "\n".join(table.lines(list(rows.values())))
     assert "1 of 1 never reached it" in text
+
+
+def store(root: Path, sweep: Sweep, trials: list[tuple[str, float, int, int, float]]) -> None:
+    """Stores a sweep of completed trials, each (strategy, lr, epochs, seed, accuracy)."""
+    row = sweep_row(sweep.name, text=sweep.to_yaml(), seeds=tuple(sweep.seeds))
+    with Store(root).begin(row, mode="new") as writer:
+        for strategy, lr, length, seed, accuracy in trials:
+            configuration = complete(
+                Configuration(lr=lr, momentum=0.9, weight_decay=0, batch_size=1, schedule="constant")
+            )
+            trial = Trial(task=sweep.task, strategy=strategy, configuration=configuration, seed=seed, length=length)
+            record = TrialRecord(
+                trial=trial, status=Status.COMPLETED, best_epoch=1, best_test_loss=1 - accuracy,
+                best_test_accuracy=accuracy, holdout_accuracy=accuracy, epochs=length, samples=100 * length,
+            )  # fmt: skip
+            writer.write([record])
+
+
+def test_a_claim_is_judged_from_stored_results(claims: SimpleNamespace, tmp_path: Path, monkeypatch) -> None:
+    """One cycle reaches 60 epochs in 15 (and the other rate, which is worse, is not chosen); short runs do not."""
+    claim = claims.catalogue.CLAIMS[0]
+    sweep = load_sweep(claim.file, ["name=super_convergence-t", "task=digits"])
+    jitter = (0.0, 0.002, -0.002, 0.001, -0.001)
+    rows = [
+        (strategy, lr, length, seed, accuracy + jitter[seed] * sign)
+        for strategy, lr, length, accuracy, sign in [
+            ("conventional", 0.1, 60, 0.9, 1), ("short", 0.1, 15, 0.8, 1),
+            ("one_cycle", 0.3, 15, 0.901, -1), ("one_cycle", 1.0, 15, 0.5, 1),
+        ]
+        for seed in range(5)
+    ]  # fmt: skip
+    store(tmp_path / "results", sweep, rows)
+    monkeypatch.setattr(claims.evidence, "RESULTS", str(tmp_path / "results"))
+    found = claims.evidence.Evidence(claim, "t", range(5))
+    finding = claims.judges.super_convergence(found)
+    assert (finding.verdict, finding.n) == ("holds", 5)
+    assert finding.numbers[2] == "one_cycle 90.1 ± 0.2 % in 15 epochs"
+    assert finding.numbers[3].startswith("one cycle against conventional +0.1 ± 0.4 points")
+
+
+def test_what_is_kept_of_a_sweep_replaces_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run,) = load(monkeypatch, "benchmarks/search_cost", "run")
+    monkeypatch.setattr(run, "RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(run, "MEASURED", tmp_path / "measured.parquet")
+    for seed in (0, 1):
+        sweep = load_sweep(run.FOLDER / "digits.yaml", [f"name=digits-{seed}", f"seeds=[{seed}]"])
+        store(tmp_path / "results", sweep, [("grid", 0.1, 2, seed, 0.9), ("random", 0.2, 2, seed, 0.8)])
+        run.keep("digits", seed)
+    run.keep("digits", 0)
+    kept = pd.read_parquet(tmp_path / "measured.parquet")
+    assert list(kept.columns) == run.KEPT
+    assert kept[["search_seed", "strategy", "samples"]].to_numpy().tolist() == [
+        [0, "grid", 200], [0, "random", 200], [1, "grid", 200], [1, "random", 200]
+    ]  # fmt: skip
+    assert run.is_complete("digits-1")
+    assert not run.is_complete("digits-2")
