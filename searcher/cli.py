@@ -15,6 +15,7 @@ import typer
 
 from searcher.commands.options import Format, OutputFormat, Overrides, ResultsFolder, SweepFile, SweepName, show
 from searcher.commands.query import query
+from searcher.commands.replay import replay
 from searcher.errors import ResultsError, SearcherError
 
 app = typer.Typer(
@@ -109,6 +110,7 @@ def compare(
 
 
 app.command()(query)
+app.command()(replay)
 
 
 @app.command(name="ls")

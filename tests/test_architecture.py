@@ -19,11 +19,12 @@ ARROWS: dict[str, tuple[set[str], set[str] | None]] = {
     "algorithms": (set(), {"numpy", "optuna"}),
     "sweep": ({"algorithms"}, {"pydantic", "pydantic_core", "yaml"}),
     "training": ({"algorithms"}, {"numpy", "torch", "torchvision", "sklearn", "mnist1d"}),
-    "execution": ({"algorithms", "training"}, {"ray", "torch", "numpy"}),
+    "execution": ({"algorithms", "training"}, {"ray", "torch", "numpy", "optuna"}),
     "results": (set(), {"fsspec", "pyarrow", "duckdb", "pandas", "polars", "numpy"}),
     "comparing": ({"algorithms", "results", "sweep"}, {"pandas", "rich"}),
+    "replaying": ({"algorithms", "comparing", "execution"}, {"pandas", "numpy"}),
     "study": ({"comparing", "algorithms", "training", "execution", "results", "sweep"}, {"pandas", "numpy"}),
-    "face": ({"study", "comparing", "results", "sweep", "algorithms"}, None),
+    "face": ({"study", "comparing", "replaying", "results", "sweep", "algorithms"}, None),
     "searcher": ({"study", "comparing", "results", "sweep", "training", "execution"}, set()),
 }
 
@@ -82,7 +83,7 @@ def test_only_results_touches_storage(library: str) -> None:
 
 def test_optuna_is_left_to_the_strategies_that_need_it() -> None:
     users = {path.stem for path in MODULES if any(name.partition(".")[0] == "optuna" for name in imports(path))}
-    assert users == {"optuna_search", "tpe", "bohb"}
+    assert users == {"optuna_search", "tpe", "bohb", "peers"}
 
 
 @pytest.mark.parametrize("code", ["import searcher", "import searcher.cli", "from searcher import load_sweep"])

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.result import RESULT_DUPLICATE, TRAINING_ITERATION
+from ray.tune.result import EXPR_RESULT_FILE, RESULT_DUPLICATE, TRAINING_ITERATION
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.utils import flatten_dict
 
 from searcher.algorithms.stopping import Observation, rule_from
 from searcher.algorithms.stopping.base import Rule
 from searcher.errors import ConfigurationError, ExecutionError, nearest
 from searcher.records import Decision
+
+log = logging.getLogger(__name__)
 
 CARRIER = "carrier/"
 """Prefix of the counts `trials`, `stopped` and `finished` in the flattened report of a carrier."""
@@ -25,10 +30,16 @@ class OverfitScheduler(TrialScheduler):  # type: ignore[misc]
 
         Tuner(trainable, tune_config=TuneConfig(scheduler=OverfitScheduler(), ...))
 
-    where the trainable reports its training and test losses. What it decided is in `decisions`. Tune never
-    saves the state of a scheduler; a trial's state is a fold over its reports, so `history` gives it back
-    after a restore. A report with an iteration that was judged before (a trial that was started again, or
-    paused) changes nothing.
+    where the trainable reports its training and test losses. What it decided is in `decisions` and in the log
+    of `searcher.execution.scheduler`. A report with an iteration that was judged before (a trial that was
+    started again, or paused) changes nothing.
+
+    Tune never saves the state of a scheduler. A trial's state is a fold over its reports, so after
+    `Tuner.restore` it is rebuilt from the `result.json` that Tune keeps of each trial; where Tune writes none
+    (its loggers are switched off) the rule begins anew with the next report.
+
+    By default the rule also looks at what other trials have reached, as ASHA does, so that which trials stop
+    depends on their timing; `{"hopeless": None}` as the rule judges each trial by itself alone.
 
     A carrier of this package trains several trials in one Tune trial and asks the rule for each of them
     itself. It reports `{"carrier": {"trials": n, "stopped": k, "finished": m}}`, and is stopped when no
@@ -38,9 +49,10 @@ class OverfitScheduler(TrialScheduler):  # type: ignore[misc]
         rule: a rule, its name, or its name and parameters, see `searcher.algorithms.stopping.rule_from`.
         train_metric, test_metric: the losses in the trainable's reports; `a/b` for `{"a": {"b": ...}}`.
         lr_metric, lr_left_metric, lr_low_metric: the learning rate, and the largest and the smallest still
-            to come as fractions of it; used where they are reported.
+            to come as fractions of it (both 1 for a constant rate). Used where they are reported; without them
+            the default rule allows for a rate that may yet fall to nothing, so that it stops fewer trials.
         base: the scheduler that decides for trials which the rule lets run, ASHA for example; None: FIFO.
-        history: by Tune's trial id, the reports of earlier runs.
+        history: by Tune's trial id, reports of earlier runs that Tune itself does not know of.
 
     Raises:
         ConfigurationError: the rule or a parameter of it is unknown or out of its range.
@@ -86,6 +98,13 @@ class OverfitScheduler(TrialScheduler):  # type: ignore[misc]
         return bool(self._base.set_search_properties(metric, mode, **spec))
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """A new trial; or a restored one, whose reports are judged again."""
+        best = trial.metric_analysis.get(self._losses[1], {}).get("min")
+        if best is not None:
+            self._leaders.add(trial.trial_id, best)
+            if not trial.is_finished() and trial.trial_id not in self._states:
+                for result in _reported(trial):
+                    self._judge(trial.trial_id, self._observe(trial, result))
         self._base.on_trial_add(tune_controller, trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
@@ -144,8 +163,9 @@ class OverfitScheduler(TrialScheduler):  # type: ignore[misc]
         state, decision = self.rule.judge(state, observation, self._leaders.best_without(trial_id))
         self._states[trial_id] = state
         self._leaders.add(trial_id, observation.test_loss)
-        if decision.stops:
-            self.decisions.setdefault(trial_id, (observation.epoch, decision))
+        if decision.stops and trial_id not in self.decisions:
+            self.decisions[trial_id] = (observation.epoch, decision)
+            log.info("trial %s is stopped at %d: %s", trial_id, observation.epoch, decision.reason)
         return decision
 
 
@@ -171,6 +191,22 @@ class _Leaders:
     def best_without(self, trial_id: str) -> float | None:
         best = self.second[0] if trial_id == self.first[1] else self.first[0]
         return best if math.isfinite(best) else None
+
+
+def _reported(trial: Trial) -> Iterator[dict[str, Any]]:
+    """The reports of a restored trial, flat, from the file in which Tune's JSON logger keeps them."""
+    path = f"{trial.storage.trial_fs_path}/{EXPR_RESULT_FILE}"
+    try:
+        with trial.storage.storage_filesystem.open_input_stream(path) as file:
+            lines = file.readall().decode().splitlines()
+    except FileNotFoundError:
+        log.warning("trial %s: %s is not there, so its reports so far are forgotten", trial.trial_id, path)
+        return
+    for line in lines:
+        try:
+            yield flatten_dict(json.loads(line))
+        except json.JSONDecodeError:  # the last line, if the process died within it
+            return
 
 
 def _ended_without_report(result: Mapping[str, Any]) -> bool:

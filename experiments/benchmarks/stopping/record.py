@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from tasks import DEVELOPED_ON, HELD_OUT, Recorded
+from tasks import DEVELOPED_ON, FRESH, HELD_OUT, Recorded
 from torch import nn
 
 from searcher.algorithms.schedules import complete
@@ -39,7 +39,7 @@ CPU = torch.device("cpu")
 def main() -> None:
     torch.set_num_threads(1)
     CURVES.mkdir(exist_ok=True)
-    tasks = {**DEVELOPED_ON, **HELD_OUT}
+    tasks = {**DEVELOPED_ON, **HELD_OUT, **FRESH}
     names = sys.argv[1:] or [f"{task}-{schedule}" for task in tasks for schedule in SCHEDULES]
     for name in names:
         path = CURVES / f"{name}.parquet"

@@ -1,6 +1,7 @@
 """The tasks whose full curves are recorded: most over-fit, some have wrong labels, one cannot over-fit.
 
-`DEVELOPED_ON` were looked at while the default rule was made, `HELD_OUT` only when it was done.
+`DEVELOPED_ON` were looked at while the default rule was made; `HELD_OUT` were replayed twice on the way, to see
+whether it held; `FRESH` were recorded when it was done, and nothing was changed after them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.datasets import load_diabetes, load_digits, make_friedman1
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    make_classification,
+    make_friedman1,
+    make_friedman3,
+)
 from torch import nn
 
 from searcher.training.builtin import digits, mnist1d
@@ -39,12 +47,12 @@ def mlp(inputs: int, hidden: int, outputs: int) -> nn.Module:
     )
 
 
-def with_wrong_labels(split: TensorSplit, fraction: float) -> TensorSplit:
+def with_wrong_labels(split: TensorSplit, fraction: float, classes: int = 10) -> TensorSplit:
     """A fraction of the labels replaced by random ones, the same at every call."""
     random = np.random.default_rng(0)
     labels = split.targets.numpy().copy()
     wrong = random.random(len(labels)) < fraction
-    labels[wrong] = random.integers(0, 10, wrong.sum())
+    labels[wrong] = random.integers(0, classes, wrong.sum())
     return TensorSplit(split.inputs, torch.from_numpy(labels))
 
 
@@ -84,6 +92,37 @@ def diabetes() -> Task:
     return _regression(*load_diabetes(return_X_y=True), train=221)
 
 
+def cancer_noisy() -> Task:
+    """Breast cancer, 284 training samples, a fifth of their labels random."""
+    data = load_breast_cancer()
+    inputs = ((data.data - data.data.mean(0)) / data.data.std(0)).astype(np.float32)
+    train, test, holdout = stratified_split(inputs, data.target, test=0.25, holdout=0.25)
+    train = with_wrong_labels(train, 0.2, classes=2)
+    return Task(lambda: mlp(30, 128, 2), train, test, holdout, nn.functional.cross_entropy)
+
+
+def clusters() -> Task:
+    """Three classes of two clusters each in 30 dimensions, 400 training samples, one label in ten random."""
+    return _clusters(2000, lambda: mlp(30, 128, 3), test=0.4, holdout=0.4)
+
+
+def clusters_linear() -> Task:
+    """The same from 4,000 training samples and with a linear model, which cannot over-fit."""
+    return _clusters(8000, lambda: nn.Linear(30, 3), test=0.25, holdout=0.25)
+
+
+def _clusters(samples: int, model: Callable[[], nn.Module], test: float, holdout: float) -> Task:
+    inputs, labels = make_classification(samples, 30, n_informative=8, n_classes=3, flip_y=0.1, random_state=0)
+    splits = stratified_split(inputs.astype(np.float32), labels, test=test, holdout=holdout)
+    return Task(model, *splits, nn.functional.cross_entropy)
+
+
+def friedman3() -> Task:
+    """Regression of Friedman's third function, 200 training samples with noise of standard deviation 0.2."""
+    inputs, targets = make_friedman3(1200, noise=0.2, random_state=0)
+    return _regression(inputs, targets, train=200)
+
+
 def _regression(inputs: np.ndarray, targets: np.ndarray, train: int) -> Task:
     """Standardized on the training samples; what is left over is halved into test and holdout."""
     order = np.random.default_rng(0).permutation(len(inputs))
@@ -108,4 +147,11 @@ HELD_OUT = {
     "signals_noisy": Recorded(signals_noisy, 50, (1e-4, 3e-2), optimizer="adamw"),
     "diabetes": Recorded(diabetes, 100, (1e-4, 3e-2), optimizer="adamw"),
     "digits_cnn": Recorded(digits, 30, (3e-3, 1.0)),
+}
+
+FRESH = {
+    "cancer_noisy": Recorded(cancer_noisy, 80, (3e-3, 1.0)),
+    "clusters": Recorded(clusters, 60, (1e-4, 3e-2), optimizer="adamw"),
+    "clusters_linear": Recorded(clusters_linear, 30, (3e-3, 1.0)),
+    "friedman3": Recorded(friedman3, 120, (3e-3, 0.3)),
 }
