@@ -95,7 +95,7 @@ class _Side:
         self.orders: np.ndarray | None = None
         if view.target is not None and entrant.kind in LISTED:
             # Each strategy is shuffled in orders of its own, the same ones every time.
-            generator = np.random.default_rng(sum(label.encode()))
+            generator = np.random.default_rng(list(label.encode()))
             self.orders = cost_over_orders(ended, view.target, entrant.seeds, generator)
 
     def cost(self, records: Sequence[TrialRecord]) -> Cost:

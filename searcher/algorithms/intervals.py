@@ -48,9 +48,9 @@ class Interval:
 def bootstrap(n: int, statistic: Callable[[np.ndarray], np.ndarray]) -> Interval:
     """The expanded percentile bootstrap interval of a statistic that has no interval in closed form.
 
-    A percentile interval of few values is too narrow. Hesterberg (2015, What Teachers Should Know About the
-    Bootstrap, arXiv:1411.5279, section 3.4) takes its ends at the quantiles Φ(±sqrt(n / (n - 1)) * t(n - 1))
-    instead, so that for a mean it is as wide as Student's. Of 2 to 4 values it ends at the extremes that a
+    A percentile interval of few values is too narrow. Hesterberg (What Teachers Should Know About the Bootstrap,
+    The American Statistician 69, 2015) takes its ends at the quantiles Φ(±sqrt(n / (n - 1)) * t(n - 1)) instead,
+    so that for a mean it is about as wide as Student's. Of 2 to 4 values it ends at the extremes that a
     resampling can have, and even so holds its 95 % only roughly.
 
     Args:
@@ -58,7 +58,6 @@ def bootstrap(n: int, statistic: Callable[[np.ndarray], np.ndarray]) -> Interval
         statistic: of indices [draws, n] in 0 … n - 1 the values [draws].
     """
     drawn = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
-    drawn[:n] = np.arange(n)[:, None]  # the extremes, which many draws have but few may miss
     tail = NormalDist().cdf(-math.sqrt(n / (n - 1)) * student_t(n - 1))
     low, high = np.quantile(statistic(drawn), [tail, 1 - tail])
     return Interval(float(low), float(high))
