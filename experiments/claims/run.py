@@ -56,6 +56,8 @@ def main() -> None:
             for claim in CLAIMS:
                 if not asked.claims or claim.name in asked.claims:
                     run_claim(claim, asked.task, deadline)
+    except KeyboardInterrupt:
+        parser.exit(130, "interrupted: what was measured is kept, and the next call goes on\n")
     except SearcherError as error:
         parser.exit(2, f"{error}\n")
 

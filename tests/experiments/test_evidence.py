@@ -21,11 +21,10 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 def load(monkeypatch: pytest.MonkeyPatch, folder: str, *names: str) -> list[ModuleType]:
     """The scripts of a folder, imported as they import each other, and forgotten again."""
     monkeypatch.syspath_prepend(EXPERIMENTS / folder)
-    before = set(sys.modules)
     modules = [importlib.import_module(name) for name in names]
-    for name in set(sys.modules) - before:
-        if not name.startswith("searcher"):
-            sys.modules.pop(name)
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(EXPERIMENTS)):
+            del sys.modules[name]
     return modules
 
 

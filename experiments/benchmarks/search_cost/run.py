@@ -79,6 +79,8 @@ def main() -> None:
                 for task in asked.tasks or tasks:
                     if not is_complete(f"{task}-{seed}") and time.monotonic() < deadline:
                         run_sweep(task, seed)
+    except KeyboardInterrupt:
+        parser.exit(130, "interrupted: what was measured is kept, and the next call goes on\n")
     except SearcherError as error:
         parser.exit(2, f"{error}\n")
 
