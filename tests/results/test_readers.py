@@ -118,7 +118,10 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def plan(relation: Any) -> dict[str, str]:
     """What DuckDB says that it read of Parquet to answer."""
-    text = relation.explain("analyze")
+    return parsed(relation.explain("analyze"))
+
+
+def parsed(text: str) -> dict[str, str]:
     return dict(re.findall(r"(Projections|Filters|Total Files Read|Row Groups Scanned): ([^│]*?)  *│", text))
 
 
@@ -131,6 +134,12 @@ def test_where_skips_partitions_and_row_groups(curves: str) -> None:
     of_one = plan(results.epochs(where=f"trial_id = '{trial(3).trial_id}'", strategy="grid", to="duckdb"))
     assert of_one["Row Groups Scanned"] == "1 / 10"
     assert of_one["Filters"] == f"trial_id = '{trial(3).trial_id}'"
+
+
+def test_sql_skips_them_as_well(curves: str) -> None:
+    question = f"select max(test_loss) from epochs where strategy = 'grid' and trial_id = '{trial(3).trial_id}'"
+    found = parsed(open_results(curves).sql(f"explain analyze {question}")["explain_value"][0])
+    assert (found["Total Files Read"], found["Row Groups Scanned"]) == ("1", "1 / 10")
 
 
 def test_columns_are_all_that_is_read(curves: str) -> None:
