@@ -173,3 +173,16 @@ def test_seeds_that_differ_are_paired_where_they_meet() -> None:
     assert (row.difference.n, row.difference.mean) == (2, pytest.approx(0.05))
     assert (row.cost_ratio, row.cost_ratio_interval) == (1.0, None)
     assert (found.summaries[0].cost.money, row.cost.money) == (None, 0.0)
+
+
+def test_the_verdict_tells_the_interval_of_the_cost() -> None:
+    seeds = (0, 1, 2)
+    grid = [record(lr, seed, lr, 0.8, 0.80, samples=100) for lr in (0.1, 0.2) for seed in seeds]
+    cycle = [record(9, seed, 0.1, 0.8, 0.81, samples=10 + seed, strategy="cycle") for seed in seeds]
+    entrants = {"grid": Entrant("grid", seeds), "cycle": Entrant("one_cycle", seeds)}
+    row = compare([*grid, *cycle], entrants, train_size=1).summaries[1]
+    assert row.cost_ratio_interval == Interval(pytest.approx(30 / 600), pytest.approx(36 / 600))
+    assert row.verdict == (
+        "cycle exceeds the holdout accuracy of grid: difference +1.0 ± 0.0 points (95 % interval, n = 3 seeds), "
+        "at 1/18 of its cost, 95 % interval 1/17 to 1/20"
+    )
