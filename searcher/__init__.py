@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         TaskError,
     )
     from searcher.execution.scheduler import OverfitScheduler
+    from searcher.report import Report, write_report
     from searcher.study import run
     from searcher.sweep import Sweep, load_sweep, parse_sweep
     from searcher.training.data import stratified_split
@@ -37,6 +38,7 @@ _HOME = {
     "ExecutionError": "errors",
     "NothingFoundError": "errors",
     "OverfitScheduler": "execution.scheduler",
+    "Report": "report",
     "Results": "comparing",
     "ResultsError": "errors",
     "SearcherError": "errors",
@@ -51,6 +53,7 @@ _HOME = {
     "parse_sweep": "sweep",
     "run": "study",
     "stratified_split": "training.data",
+    "write_report": "report",
 }
 
 __all__ = [
@@ -59,6 +62,7 @@ __all__ = [
     "ExecutionError",
     "NothingFoundError",
     "OverfitScheduler",
+    "Report",
     "Results",
     "ResultsError",
     "SearcherError",
@@ -73,6 +77,7 @@ __all__ = [
     "parse_sweep",
     "run",
     "stratified_split",
+    "write_report",
 ]
 
 

@@ -15,7 +15,11 @@ import typer
 
 from searcher.commands.options import Format, OutputFormat, Overrides, ResultsFolder, SweepFile, SweepName, show
 from searcher.commands.query import query
+<<<<<<< HEAD
 from searcher.commands.replay import replay
+=======
+from searcher.commands.report import report
+>>>>>>> 0bd48cb (searcher report: one HTML file that needs no network, and its charts as PNG)
 from searcher.errors import ResultsError, SearcherError
 
 app = typer.Typer(
@@ -107,6 +111,9 @@ def compare(
 
     compared = open_results(folder).compare(*sweeps, target=target, price=price)
     typer.echo(json.dumps(compared.document(), indent=2) if as_json else compared.text())
+
+
+app.command()(report)
 
 
 app.command()(query)

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "searcher"
 LEAVES = {"records", "errors"}
-FACES = {"cli", "commands", "job", "progress"}
+FACES = {"cli", "commands", "job", "progress", "report"}
 
 # room -> (rooms of ours that it may import, libraries that it may import); None: any library
 ARROWS: dict[str, tuple[set[str], set[str] | None]] = {
@@ -24,8 +24,7 @@ ARROWS: dict[str, tuple[set[str], set[str] | None]] = {
     "comparing": ({"algorithms", "results", "sweep"}, {"pandas", "rich"}),
     "replaying": ({"algorithms", "comparing", "execution"}, {"pandas", "numpy"}),
     "study": ({"comparing", "algorithms", "training", "execution", "results", "sweep"}, {"pandas", "numpy"}),
-    "face": ({"study", "comparing", "replaying", "results", "sweep", "algorithms"}, None),
-    "searcher": ({"study", "comparing", "results", "sweep", "training", "execution"}, set()),
+FACES = {"algorithms", "comparing", "execution", "face", "replaying", "results", "searcher", "study", "sweep", "training"}
 }
 
 
