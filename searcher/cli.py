@@ -15,11 +15,8 @@ import typer
 
 from searcher.commands.options import Format, OutputFormat, Overrides, ResultsFolder, SweepFile, SweepName, show
 from searcher.commands.query import query
-<<<<<<< HEAD
 from searcher.commands.replay import replay
-=======
 from searcher.commands.report import report
->>>>>>> 0bd48cb (searcher report: one HTML file that needs no network, and its charts as PNG)
 from searcher.errors import ResultsError, SearcherError
 
 app = typer.Typer(
@@ -114,8 +111,6 @@ def compare(
 
 
 app.command()(report)
-
-
 app.command()(query)
 app.command()(replay)
 
