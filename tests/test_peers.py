@@ -1,5 +1,6 @@
 """ASHA, TPE and BOHB: what they propose, from a history that a simulated training writes."""
 
+import sys
 from dataclasses import replace
 from statistics import median
 from types import SimpleNamespace
@@ -149,3 +150,12 @@ def test_a_strategy_may_have_runs_of_its_own_length() -> None:
     for kind in ("random", "asha", "tpe", "bohb"):
         (trial,) = build(kind, epochs=2).propose(History(), 1)
         assert trial.length == 2
+
+
+@pytest.mark.parametrize("kind", ["tpe", "bohb"])
+def test_without_optuna_it_says_what_to_install(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("optuna_search", "tpe", "bohb"):
+        monkeypatch.delitem(sys.modules, f"searcher.algorithms.strategies.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ConfigurationError, match=r"tpe and bohb need optuna: pip install 'searcher\[peers\]'"):
+        build(kind)
