@@ -24,7 +24,8 @@ ARROWS: dict[str, tuple[set[str], set[str] | None]] = {
     "comparing": ({"algorithms", "results", "sweep"}, {"pandas", "rich"}),
     "replaying": ({"algorithms", "comparing", "execution"}, {"pandas", "numpy"}),
     "study": ({"comparing", "algorithms", "training", "execution", "results", "sweep"}, {"pandas", "numpy"}),
-FACES = {"algorithms", "comparing", "execution", "face", "replaying", "results", "searcher", "study", "sweep", "training"}
+    "face": ({"study", "comparing", "replaying", "results", "sweep", "algorithms"}, None),
+    "searcher": ({"study", "comparing", "results", "sweep", "training", "execution", "face"}, set()),
 }
 
 
