@@ -92,7 +92,8 @@ CountFromZero = Annotated[int, _whole("must be a whole number from 0", lambda va
 Seconds = Annotated[float, _number("must be a number of seconds greater than 0", lambda value: value > 0)]
 Seed = Annotated[int, _whole("a seed must be a whole number from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)]
 Number = Annotated[float, _number("must be a finite number")]
-Cpus = Annotated[float, _number("must be a number greater than 0", lambda value: value > 0)]
+Positive = Annotated[float, _number("must be a number greater than 0", lambda value: value > 0)]
+Cpus = Positive
 Gpus = Annotated[
     float,
     _number(
@@ -110,6 +111,7 @@ TaskName = Annotated[
 # The ramps of the range test are no way to train a network.
 ScheduleName = Annotated[str, _one_of([name for name in SCHEDULES if not name.startswith("range_")])]
 MomentumScheduleName = Annotated[str, _one_of(MOMENTUM_SCHEDULES)]
+RampName = Annotated[str, _one_of(["exponential", "linear"])]
 OptimizerName = Annotated[str, _one_of(["sgd", "adamw"])]
 Pruner = Annotated[Literal["none", "median"], _one_of(["none", "median"])]
 Factor = Annotated[float, _number("must be a number greater than 1", lambda value: value > 1)]

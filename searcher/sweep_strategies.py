@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -25,6 +25,8 @@ from searcher.sweep_fields import (
     Number,
     OneOrMore,
     OptimizerName,
+    Positive,
+    RampName,
     ScheduleName,
     WeightDecay,
     as_pair,
@@ -102,10 +104,48 @@ class RandomSpec(_Scheduled):
         return self
 
 
+class BudgetSpec(Model):
+    """What the one-cycle method may spend: exactly one of the four; money needs the price of a device's hour."""
+
+    epochs: Positive | None = None
+    samples: Positive | None = None
+    seconds: Positive | None = None
+    money: Positive | None = None
+    price_per_hour: Positive | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        given = self.model_dump(exclude_none=True)
+        if len(given.keys() - {"price_per_hour"}) != 1:
+            raise rejected(f": got {shown(given)}; must have exactly one of epochs, samples, seconds, money")
+        if (self.money is None) != (self.price_per_hour is None):
+            raise rejected(f": got {shown(given)}; money and price_per_hour (of one device) go together")
+        return self
+
+    @property
+    def unit(self) -> Literal["epochs", "samples", "seconds", "money"]:
+        """The one that is given."""
+        units: tuple[Literal["epochs", "samples", "seconds", "money"], ...] = (
+            "epochs",
+            "samples",
+            "seconds",
+            "money",
+        )
+        return next(unit for unit in units if getattr(self, unit) is not None)
+
+    @property
+    def amount(self) -> float:
+        """How much of it."""
+        amount: float = getattr(self, self.unit)
+        return amount
+
+
 class OneCycleSpec(Model):
     """The one-cycle method finds the learning rate itself; `weight_decay` lists what its range tests compare.
 
-    `momentum` is [low, high]; `epochs` is the length of its cycle, the sweep's own where it is not given.
+    `momentum` is [low, high]; `epochs` is the longest that a cycle may be, two thirds of the sweep's own where
+    it is not given; `budget` bounds all trials together, 3.5 of the longest cycles for each seed where it is
+    not given.
     """
 
     name: FolderName | None = None
@@ -117,7 +157,9 @@ class OneCycleSpec(Model):
     annihilation: Number | None = None
     optimizer: OptimizerName = "sgd"
     momentum_schedule: MomentumScheduleName = "cyclical"
+    ramp: RampName = "exponential"
     epochs: Count | None = None
+    budget: BudgetSpec | None = None
 
     @model_validator(mode="after")
     def _can_be_trained(self) -> Self:

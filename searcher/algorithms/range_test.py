@@ -31,9 +31,10 @@ class DivergenceWatch:
 
     The level is the median of the last 5 losses (one spike, or two, leave it alone), smoothed exponentially with
     bias correction. The level is lost at a step where it stands above its minimum by more than three quarters of
-    what it had fallen, and by more than 4 times the width of the noise. The test has diverged when the steps at
-    which the level was lost are 8 more (or, late, an eighth of all steps) than those at which it was regained:
-    networks often leap up in their first steps and recover. A loss that is not finite has diverged at once.
+    what it had fallen, and by more than 4 times the width of the noise: 16 times while nothing was learned yet,
+    as the first few losses tell that width badly. The test has diverged when the steps at which the level was
+    lost are 8 more (or, late, an eighth of all steps) than those at which it was regained: networks often leap
+    up in their first steps and recover. A loss that is not finite has diverged at once.
     """
 
     def __init__(self) -> None:
@@ -66,9 +67,10 @@ class DivergenceWatch:
         noise = self._noise.value * math.sqrt(math.pi) / 2
         # The leaps of a divergence must not pass for noise and so hide it: once something was learned, a change
         # counts as noise only if the level is still low five steps later.
-        if self._changes and (fallen <= 6 * noise or above <= 0.25 * fallen):
+        learned = fallen > 6 * noise
+        if self._changes and (not learned or above <= 0.25 * fallen):
             self._noise.update(self._changes[0])
-        if self._steps > 5 and above > max(0.75 * fallen, 4 * noise):
+        if self._steps > 5 and above > max(0.75 * fallen, (4 if learned else 16) * noise):
             self._lost += 1
         else:
             self._lost = max(self._lost - 1, 0)
@@ -116,8 +118,9 @@ class RangeTest:
 
     @property
     def min_loss(self) -> float:
-        """The lowest smoothed loss."""
-        return float(self.smoothed.min())
+        """The lowest smoothed loss; infinite where not one loss was finite."""
+        lowest = float(self.smoothed.min())
+        return lowest if math.isfinite(lowest) else math.inf
 
 
 SUGGESTIONS: Mapping[str, str] = {

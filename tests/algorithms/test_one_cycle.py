@@ -1,13 +1,15 @@
 """The one-cycle method: what it proposes from which history, played on made-up curves."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from searcher.algorithms.schedules import values
-from searcher.algorithms.strategies.one_cycle import OneCycle, next_exponent
-from searcher.records import History, Kind, Status, StepRecord, TaskInfo, Trial, TrialRecord
+from searcher.algorithms.strategies.one_cycle import OneCycle
+from searcher.algorithms.strategies.one_cycle.peak import next_exponents
+from searcher.errors import ConfigurationError
+from searcher.records import EpochRecord, History, Kind, Status, StepRecord, TaskInfo, Trial, TrialRecord
 from searcher.sweep import OneCycleSpec
 
 TASK = TaskInfo("made-up", train_size=1000, test_size=200, holdout_size=200)
@@ -15,67 +17,177 @@ INF = math.inf
 
 
 def strategy(**changes: object) -> OneCycle:
-    spec = OneCycleSpec.model_validate({"batch_size": 50, "weight_decay": [1e-3, 0.0]} | changes)
-    return OneCycle("one_cycle", spec, task=TASK, seeds=(0, 1, 2), epochs=20)
+    given = {"batch_size": 50, "weight_decay": [1e-3, 0.0], "epochs": 20} | changes
+    spec = OneCycleSpec.model_validate(given)
+    return OneCycle("one_cycle", spec, task=TASK, seeds=(0, 1, 2), epochs=60)
 
 
-def loss_at(rate: float, best_rate: float) -> float:
-    """A bowl over the logarithm of the rate."""
-    return 0.1 + 0.1 * math.log10(rate / best_rate) ** 2
+@dataclass(frozen=True)
+class Made:
+    """A made-up task: what its cycles come to.
 
+    A cycle's test loss is a bowl over the logarithm of its peak, best at `peak`, and one over that of the weight
+    decay, best at `decay`. Longer cycles are better up to `epochs`, and over-fit beyond it.
+    """
 
-def finish(history: History, trial: Trial, best_rate: float) -> None:
-    """Measures a trial on a made-up task: range tests fall until rate 1, cycles are best at `best_rate`."""
-    history.start(trial)
-    if trial.kind is Kind.RANGE_TEST:
-        lrs, momenta = values(trial.configuration, trial.length)
-        penalty = 0.0 if trial.configuration.weight_decay else 0.2
-        for step, (lr, momentum) in enumerate(zip(lrs, momenta, strict=True), start=1):
-            loss = 0.3 + penalty + 0.5 * abs(math.log10(lr))
+    peak: float = 0.1
+    decay: float = 1e-3
+    epochs: int = 20
+    brittle_seed: int | None = None
+
+    def loss(self, trial: Trial) -> float:
+        rate, decay = trial.configuration.lr, max(trial.configuration.weight_decay, 1e-5)
+        length = abs(math.log2(trial.length / self.epochs))
+        return (
+            0.1
+            + 0.1 * math.log10(rate / self.peak) ** 2
+            + 0.03 * math.log10(decay / self.decay) ** 2
+            + 0.05 * length
+        )
+
+    def finish(self, history: History, trial: Trial) -> None:
+        """Measures a trial: range tests fall until rate 1, cycles as the class says."""
+        history.start(trial)
+        if trial.kind is Kind.RANGE_TEST:
+            for record in ramp(trial):
+                history.add(record)
             history.add(
-                StepRecord(
-                    trial_id=trial.trial_id, strategy="one_cycle", step=step, samples=50 * step,
-                    lr=lr, momentum=momentum, train_loss=loss,
+                TrialRecord(
+                    trial=trial, status=Status.COMPLETED, samples=50 * trial.length, seconds=trial.length / 20
                 )
-            )  # fmt: skip
-    loss = loss_at(trial.configuration.lr, best_rate)
-    history.add(TrialRecord(trial=trial, status=Status.COMPLETED, best_epoch=trial.length, best_test_loss=loss))
+            )
+            return
+        loss = self.loss(trial)
+        if trial.seed == self.brittle_seed and trial.configuration.lr > 0.06:
+            loss = 2.0
+        for record in curve(trial, loss, over=trial.length > self.epochs):
+            history.add(record)
+        history.add(
+            TrialRecord(
+                trial=trial, status=Status.COMPLETED, best_epoch=trial.length, best_test_loss=loss,
+                samples=1000 * trial.length, seconds=float(trial.length),
+            )
+        )  # fmt: skip
 
 
-def play(method: OneCycle, best_rate: float) -> tuple[History, list[Trial]]:
+def ramp(trial: Trial) -> list[StepRecord]:
+    lrs, momenta = values(trial.configuration, trial.length)
+    penalty = 0.0 if trial.configuration.weight_decay else 0.2
+    return [
+        StepRecord(
+            trial_id=trial.trial_id, strategy="one_cycle", step=step, samples=50 * step,
+            lr=lr, momentum=momentum, train_loss=0.3 + penalty + 0.5 * abs(math.log10(lr)),
+        )
+        for step, (lr, momentum) in enumerate(zip(lrs, momenta, strict=True), start=1)
+    ]  # fmt: skip
+
+
+def curve(trial: Trial, loss: float, over: bool) -> list[EpochRecord]:
+    """Falls from 2 to its loss, under-fitting to the end; or turns at half its length and rises again."""
+    records = []
+    for epoch in range(1, trial.length + 1):
+        share = epoch / trial.length
+        test = loss + (2 - loss) * (1 - share)
+        if over:
+            test = loss + (2 - loss) * (max(0.0, 1 - 2 * share) + max(0.0, share - 0.5))
+        records.append(
+            EpochRecord(
+                trial_id=trial.trial_id, strategy="one_cycle", epoch=epoch, step=20 * epoch, samples=1000 * epoch,
+                seconds=float(epoch), train_loss=2 * (1 - share), test_loss=test, test_accuracy=None, lr=0.1,
+                momentum=0.9, lr_left=1.0, lr_low=0.0, time=0.0,
+            )
+        )  # fmt: skip
+    return records
+
+
+def play(method: OneCycle, made: Made, at_once: int = 3) -> tuple[History, list[Trial]]:
     history, trials = History(), []
-    while proposed := method.propose(history, 3):
+    while proposed := method.propose(history, at_once):
         for trial in proposed:
-            finish(history, trial, best_rate)
+            made.finish(history, trial)
         trials += proposed
     return history, trials
 
 
-@pytest.mark.parametrize("best_rate", [0.02, 0.1, 0.5])
-def test_it_finds_the_peak_by_walking_and_trains_every_seed_there(best_rate: float) -> None:
-    _, trials = play(strategy(), best_rate)
-    assert [trial.kind for trial in trials[:2]] == [Kind.RANGE_TEST] * 2
-    final = trials[-3:]
-    assert [trial.seed for trial in final] == [0, 1, 2]
-    assert {trial.length for trial in final} == {20}
-    assert len({trial.configuration_id for trial in final}) == 1
-    # Within a factor of two: the walk's step.
-    assert abs(math.log2(final[0].configuration.lr / best_rate)) <= 1
-    assert {trial.configuration.weight_decay for trial in final} == {1e-3}
-    assert {trial.length for trial in trials[2:-3]} == {5}
+def finals(trials: list[Trial]) -> list[Trial]:
+    """The cycles of the last configuration that was trained."""
+    return [trial for trial in trials if trial.configuration_id == trials[-1].configuration_id]
+
+
+@pytest.mark.parametrize("peak", [0.05, 0.3, 1.2])
+@pytest.mark.parametrize("decay", [3e-4, 1e-3, 1e-2])
+def test_it_walks_to_the_peak_moves_to_the_decay_and_trains_every_seed_there(peak: float, decay: float) -> None:
+    _, trials = play(strategy(budget={"epochs": 400}), Made(peak, decay))
+    chosen = finals(trials)
+    assert sorted(trial.seed for trial in chosen) == [0, 1, 2]
+    # Within the step of a walk: a factor of two in the peak, half a power of ten in the decay.
+    assert abs(math.log2(chosen[0].configuration.lr / peak)) <= 1
+    assert abs(math.log10(chosen[0].configuration.weight_decay / decay)) <= 0.55
+    assert chosen[0].length == 20
     assert all(trial.reason for trial in trials)
+
+
+def test_range_tests_come_first_the_chosen_decay_with_three_seeds() -> None:
+    _, trials = play(strategy(), Made())
+    tests = [(trial.configuration.weight_decay, trial.seed) for trial in trials if trial.kind is Kind.RANGE_TEST]
+    assert tests == [(1e-3, 0), (0.0, 0), (1e-3, 1), (1e-3, 2)]
+    assert {trial.length for trial in trials[:4]} == {24}, "24 steps of 50: four range tests cost five epochs"
+
+
+@pytest.mark.parametrize(("best", "expected"), [(3, 3), (5, 5), (10, 10), (20, 20)])
+def test_a_cycle_is_lengthened_while_that_helps(best: int, expected: int) -> None:
+    _, trials = play(strategy(budget={"epochs": 400}), Made(epochs=best))
+    assert finals(trials)[0].length == expected
+
+
+def test_a_seed_that_does_not_train_halves_the_peak_for_all() -> None:
+    _, trials = play(strategy(budget={"epochs": 400}), Made(brittle_seed=2))
+    chosen = finals(trials)
+    assert sorted(trial.seed for trial in chosen) == [0, 1, 2]
+    assert chosen[0].configuration.lr <= 0.06
+    assert "half the peak" in chosen[-1].reason
+
+
+@pytest.mark.parametrize("budget", [{"epochs": 60}, {"samples": 90_000}, {"seconds": 70}])
+def test_the_budget_is_never_exceeded(budget: dict[str, float]) -> None:
+    history, trials = play(strategy(budget=budget), Made())
+    records = list(history)
+    spent = {
+        "epochs": sum(record.samples for record in records) / 1000,
+        "samples": sum(record.samples for record in records),
+        "seconds": sum(record.seconds for record in records),
+    }
+    ((unit, amount),) = budget.items()
+    assert spent[unit] <= amount
+    assert sorted(trial.seed for trial in finals(trials)) == [0, 1, 2]
+
+
+def test_money_is_seconds_at_a_price() -> None:
+    seconds, money = {"seconds": 70}, {"money": 35, "price_per_hour": 1800}
+    assert play(strategy(budget=money), Made())[1] == play(strategy(budget=seconds), Made())[1]
+
+
+def test_a_budget_that_holds_no_search_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"one_cycle.budget.epochs: must be at least 17 .*got 10"):
+        strategy(budget={"epochs": 10})
 
 
 def test_the_same_history_gives_the_same_proposals_in_a_new_process() -> None:
     """Cut anywhere: a strategy built anew and fed the records goes on as the first would have."""
-    _, trials = play(strategy(), 0.1)
+    made = Made()
+    _, trials = play(strategy(), made)
     for cut in range(len(trials)):
         history = History()
         for trial in trials[:cut]:
-            finish(history, trial, 0.1)
+            made.finish(history, trial)
         proposed = strategy().propose(history, 100)
         assert proposed
         assert {trial.trial_id for trial in proposed} <= {trial.trial_id for trial in trials[cut:]}
+
+
+def test_how_many_are_trained_at_once_changes_nothing() -> None:
+    alone, together = (play(strategy(), Made(), at_once=count)[1] for count in (1, 8))
+    assert {trial.trial_id for trial in alone} == {trial.trial_id for trial in together}
 
 
 def test_it_waits_for_what_is_running() -> None:
@@ -86,7 +198,7 @@ def test_it_waits_for_what_is_running() -> None:
 
 
 def test_a_cycle_is_the_papers() -> None:
-    _, trials = play(strategy(div_factor=20.0), 0.1)
+    _, trials = play(strategy(div_factor=20.0), Made())
     lr, momentum = values(trials[-1].configuration, 1001)
     peak = trials[-1].configuration.lr
     assert lr[0] == pytest.approx(peak / 20)
@@ -102,11 +214,23 @@ def test_range_tests_that_fail_end_the_method() -> None:
     assert method.propose(history, 10) == []
 
 
-def test_a_peak_that_diverges_is_not_chosen() -> None:
+def test_where_nothing_trains_the_ramp_is_moved_once() -> None:
     method, history = strategy(), History()
+    tests = method.propose(history, 10)
+    for trial in tests:
+        for record in ramp(trial)[:6]:
+            history.add(replace(record, train_loss=1.0 if record.step < 6 else math.nan))
+        history.add(TrialRecord(trial=trial, status=Status.COMPLETED))
+    lower = method.propose(history, 10)
+    assert [trial.configuration.lr for trial in lower] == [0.01, 0.01]
+    assert "nothing trained" in lower[0].reason
+
+
+def test_a_peak_that_diverges_is_not_chosen() -> None:
+    method, history, made = strategy(), History(), Made()
     while proposed := method.propose(history, 1):
-        finish(history, proposed[0], 0.1)
-        if proposed[0].kind is Kind.TRAIN and proposed[0].length == 5 and proposed[0].configuration.lr > 0.2:
+        made.finish(history, proposed[0])
+        if proposed[0].kind is Kind.TRAIN and proposed[0].configuration.lr > 0.2:
             record = history.finished[proposed[0].trial_id]
             history.add(replace(record, status=Status.DIVERGED, best_epoch=None, best_test_loss=None))
     assert max(record.trial.configuration.lr for record in history if record.trial.length == 20) < 0.2
@@ -115,27 +239,26 @@ def test_a_peak_that_diverges_is_not_chosen() -> None:
 @pytest.mark.parametrize(
     ("losses", "expected"),
     [
-        ({}, 1),
-        ({1: 0.5}, 2),
-        ({1: 0.5, 2: 0.4}, 3),  # downhill to smaller rates
-        ({1: 0.4, 2: 0.5}, 0),  # downhill to larger ones
-        ({1: 0.5, 2: 0.4, 3: 0.45}, None),  # enclosed
-        ({0: 0.6, 1: 0.4, 2: 0.5}, None),
-        ({1: INF, 2: INF}, 3),  # nothing trains yet
-        ({1: INF, 2: INF, 3: 0.2}, 4),
-        ({**dict.fromkeys(range(1, 9), INF)}, None),  # nothing trains at all
-        ({-1: 0.1, 0: 0.2, 1: 0.3, 2: 0.4}, None),  # the end of the walk
+        ({}, [0, 1]),
+        ({0: 0.5}, [1]),
+        ({0: 0.5, 1: 0.4}, [2]),  # downhill to smaller rates
+        ({0: 0.4, 1: 0.5}, [-1]),  # downhill to larger ones
+        ({0: 0.5, 1: 0.4, 2: 0.45}, []),  # enclosed
+        ({-1: 0.6, 0: 0.4, 1: 0.5}, []),
+        ({0: INF, 1: INF}, [2]),  # nothing trains yet
+        ({0: INF, 1: INF, 2: 0.2}, [3]),
+        (dict.fromkeys(range(9), INF), []),  # nothing trains at all
+        ({-3: 0.1, -2: 0.2, -1: 0.3, 0: 0.4, 1: 0.5}, []),  # the end of the walk
     ],
 )
-def test_the_walk(losses: dict[int, float], expected: int | None) -> None:
-    assert next_exponent(losses) == expected
+def test_the_walk(losses: dict[int, float], expected: list[int]) -> None:
+    assert next_exponents(losses) == expected
 
 
 def test_the_plan_is_an_estimate_of_the_right_size() -> None:
     method = strategy()
-    history, trials = play(method, 0.1)
+    history, _ = play(method, Made())
     plan = method.plan()
     assert not plan.exact
-    epochs = sum(trial.length if trial.kind is Kind.TRAIN else trial.length * 50 / 1000 for trial in trials)
-    assert plan.epochs == pytest.approx(epochs, rel=0.25)
-    assert len(history.finished) == len(trials)
+    epochs = sum(record.samples for record in history) / 1000
+    assert 0.4 < plan.epochs / epochs < 2.5

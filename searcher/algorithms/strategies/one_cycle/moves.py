@@ -1,0 +1,105 @@
+"""What to change next, by the diagnosis of the best cycle so far.
+
+1803.09820, section 3: what under-fits needs more training or less regularization, what over-fits needs more
+regularization, and a large learning rate regularizes, as weight decay does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from searcher.algorithms.diagnosis import Fit
+
+SMALLEST_DECAY = {"sgd": 1e-4, "adamw": 1e-3}
+"""Below it there is none."""
+
+FIRST_DECAY = {"sgd": 1e-3, "adamw": 1e-2}
+"""The first step up from less: smaller ones hardly show."""
+
+LARGEST_DECAY = {"sgd": 1e-1, "adamw": 1.0}
+DECAY_STEP = {"sgd": 10**0.5, "adamw": 10.0}
+"""A step of the weight decay: with SGD half-way between two powers of ten, the exponent's bisection. AdamW's is
+multiplied by the learning rate, which makes it weak: it needs larger steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A cycle but for its seed.
+
+    Attributes:
+        exponent: of the power of two that the rate at which the walk started is divided by.
+        level: an index into the lengths that a cycle may have.
+    """
+
+    exponent: int
+    weight_decay: float
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A point to try, and what it changes, in words."""
+
+    point: Point
+    words: str
+
+
+class Moves:
+    """The moves from a point. `lengths`: those that a cycle may have, in epochs, rising."""
+
+    def __init__(self, optimizer: str, lengths: Sequence[int]) -> None:
+        self.lengths = tuple(lengths)
+        self._smallest, self._largest = SMALLEST_DECAY[optimizer], LARGEST_DECAY[optimizer]
+        self._first = FIRST_DECAY[optimizer]
+        self._step = DECAY_STEP[optimizer]
+
+    def of(self, point: Point, fit: Fit) -> Iterator[Move]:
+        """The moves that a diagnosis calls for, the most promising first."""
+        orders: dict[Fit, tuple[Callable[[Point], Move | None], ...]] = {
+            Fit.UNDER: (self._longer, self._more_decay, self._less_decay, self._higher, self._lower),
+            Fit.OVER: (self._more_decay, self._higher, self._shorter, self._lower),
+            Fit.GOOD: (self._longer, self._more_decay, self._higher, self._less_decay, self._lower),
+            Fit.DIVERGED: (self._lower, self._less_decay),
+        }
+        for make in orders[fit]:
+            if (move := make(point)) is not None:
+                yield move
+
+    def _longer(self, point: Point) -> Move | None:
+        if point.level + 1 >= len(self.lengths):
+            return None
+        return Move(
+            replace(point, level=point.level + 1), f"a longer cycle, {self.lengths[point.level + 1]} epochs"
+        )
+
+    def _shorter(self, point: Point) -> Move | None:
+        if point.level == 0:
+            return None
+        return Move(
+            replace(point, level=point.level - 1), f"a shorter cycle, {self.lengths[point.level - 1]} epochs"
+        )
+
+    def _more_decay(self, point: Point) -> Move | None:
+        more = max(_rounded(point.weight_decay * self._step), self._first)
+        if more > self._largest:
+            return None
+        return Move(replace(point, weight_decay=more), f"more weight decay, {more:g}")
+
+    def _less_decay(self, point: Point) -> Move | None:
+        if not point.weight_decay:
+            return None
+        less = _rounded(point.weight_decay / self._step)
+        less = less if less >= self._smallest else 0.0
+        return Move(replace(point, weight_decay=less), f"less weight decay, {less:g}")
+
+    def _higher(self, point: Point) -> Move | None:
+        return Move(replace(point, exponent=point.exponent - 1), "a higher peak, twice the rate")
+
+    def _lower(self, point: Point) -> Move | None:
+        return Move(replace(point, exponent=point.exponent + 1), "a lower peak, half the rate")
+
+
+def _rounded(value: float) -> float:
+    """Two digits, so that a step up and a step down meet where they started."""
+    return float(f"{value:.2g}")
