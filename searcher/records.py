@@ -18,10 +18,11 @@ from typing import Any
 
 
 class Kind(StrEnum):
-    """What a trial is: a training run, or a learning-rate range test."""
+    """What a trial is: a training run, a learning-rate range test, or a probe for the batch size."""
 
     TRAIN = "train"
     RANGE_TEST = "range_test"
+    BATCH_PROBE = "batch_probe"
 
 
 class Status(StrEnum):
@@ -89,7 +90,7 @@ class Trial:
     Attributes:
         task: the task's name as the sweep file gives it.
         strategy: the label of the strategy that proposed it.
-        length: epochs of a training run, optimizer steps of a range test.
+        length: epochs of a training run, optimizer steps of a range test, timed steps of a probe for each size.
         reason: one line: why the strategy proposed it.
     """
 
@@ -129,8 +130,16 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepRecord:
-    """One optimizer step of a range test. `step` counts from 1, `samples` are those of the trial so far;
-    `test_loss` only where it was measured."""
+    """One optimizer step of a range test, or one batch size of a probe. Counts from 1.
+
+    Attributes:
+        samples: those of the trial so far.
+        train_loss: of the mini-batch, before its update; NaN where a probe ran out of memory.
+        test_loss: only where it was measured.
+        batch_size: that a probe tried; None in a range test.
+        seconds: of one step at that size; None where it ran out of memory, and in a range test.
+        memory: the fraction of the device's memory that was in use at most; None where it is not known.
+    """
 
     trial_id: str
     strategy: str
@@ -140,6 +149,9 @@ class StepRecord:
     momentum: float
     train_loss: float
     test_loss: float | None = None
+    batch_size: int | None = None
+    seconds: float | None = None
+    memory: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

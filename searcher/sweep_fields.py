@@ -65,6 +65,12 @@ def _whole(words: str, holds: Callable[[int], bool]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _batch_size_or_auto(value: object) -> object:
+    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise wrong("a batch size must be a whole number from 1, or auto")
+    return value
+
+
 def _text(words: str, pattern: re.Pattern[str]) -> BeforeValidator:
     def check(value: object) -> str:
         if not isinstance(value, str) or not pattern.fullmatch(value):
@@ -87,6 +93,7 @@ LearningRate = Annotated[float, _number("a learning rate must be greater than 0"
 WeightDecay = Annotated[float, _number("a weight decay must be at least 0", lambda value: value >= 0)]
 Momentum = Annotated[float, _number("a momentum must be at least 0 and less than 1", lambda value: 0 <= value < 1)]
 BatchSize = Annotated[int, _whole("a batch size must be a whole number from 1", lambda value: value >= 1)]
+BatchSizeOrAuto = Annotated[int | Literal["auto"], BeforeValidator(_batch_size_or_auto)]
 Count = Annotated[int, _whole("must be a whole number from 1", lambda value: value >= 1)]
 CountFromZero = Annotated[int, _whole("must be a whole number from 0", lambda value: value >= 0)]
 Seconds = Annotated[float, _number("must be a number of seconds greater than 0", lambda value: value > 0)]

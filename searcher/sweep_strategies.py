@@ -13,6 +13,7 @@ from searcher.records import Configuration
 from searcher.sweep_errors import shown
 from searcher.sweep_fields import (
     BatchSize,
+    BatchSizeOrAuto,
     Chosen,
     Count,
     Drawn,
@@ -143,15 +144,15 @@ class BudgetSpec(Model):
 class OneCycleSpec(Model):
     """The one-cycle method finds the learning rate itself; `weight_decay` lists what its range tests compare.
 
-    `momentum` is [low, high]; `epochs` is the longest that a cycle may be, two thirds of the sweep's own where
-    it is not given; `budget` bounds all trials together, 3.5 of the longest cycles for each seed where it is
-    not given.
+    `momentum` is [low, high]; `batch_size` is found by a probe where it is `auto`; `epochs` is the longest that
+    a cycle may be, two thirds of the sweep's own where it is not given; `budget` bounds all trials together, at
+    3.5 of the longest cycles and one more for each further seed where it is not given.
     """
 
     name: FolderName | None = None
     weight_decay: OneOrMore[WeightDecay] = (1e-3, 1e-4, 1e-5, 0.0)
     momentum: Annotated[tuple[Momentum, Momentum], BeforeValidator(as_pair)] = (0.85, 0.95)
-    batch_size: BatchSize = Field(description="a batch size, a whole number from 1")
+    batch_size: BatchSizeOrAuto = "auto"
     div_factor: Number = 10.0
     final_div_factor: Number | None = None
     annihilation: Number | None = None

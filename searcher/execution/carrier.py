@@ -17,7 +17,8 @@ from ray import tune
 
 from searcher.algorithms.stopping import rule_from
 from searcher.errors import SearcherError
-from searcher.records import EpochRecord, Record, Status, Trial, TrialRecord
+from searcher.records import EpochRecord, Kind, Record, Status, Trial, TrialRecord
+from searcher.training.batch_probe import run_probe
 from searcher.training.checkpoints import CHECKPOINT_EVERY, Checkpoints, Vault
 from searcher.training.loop import device_name, run_trial
 from searcher.training.tasks import load_task
@@ -74,7 +75,10 @@ def carry(config: dict[str, Any]) -> None:
             report.add(failed(trial, str(error), node=platform.node()))
     else:
         for trial in load.trials:
-            run_trial(task, trial, rule, report.add, device, checkpoints)
+            if trial.kind is Kind.BATCH_PROBE:
+                run_probe(load.task, load.folder, trial, report.add, device)
+            else:
+                run_trial(task, trial, rule, report.add, device, checkpoints)
     report.send()
 
 

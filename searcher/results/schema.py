@@ -129,9 +129,9 @@ TRIALS = DataSet(
         _TRIAL_ID,
         Column("configuration_id", _TEXT, "like trial_id, but the same for all seeds"),
         Column("task", _TEXT, "the task, as the sweep file names it"),
-        Column("kind", _TEXT, "train (a training run) or range_test (a learning-rate range test)"),
+        Column("kind", _TEXT, "train (a training run), range_test (of the learning rate) or batch_probe"),
         Column("seed", _COUNT, "seed of weights, data order and dropout"),
-        Column("length", _COUNT, "length asked for: epochs of a training run, steps of a range test"),
+        Column("length", _COUNT, "length asked for: epochs of a training run, steps of a range test or probe"),
         Column("reason", _TEXT, "why the strategy proposed the trial"),
         *CONFIGURATION_COLUMNS,
         Column("status", _TEXT, "completed, stopped_overfit, pruned, diverged, failed or interrupted"),
@@ -184,7 +184,7 @@ EPOCHS = DataSet(
 
 STEPS = DataSet(
     name="steps",
-    description="one row for each optimizer step of each range test",
+    description="one row for each optimizer step of each range test, and for each batch size of each probe",
     partitions=(_SWEEP, _STRATEGY),
     columns=(
         _TRIAL_ID,
@@ -194,6 +194,9 @@ STEPS = DataSet(
         Column("momentum", _FLOAT, "momentum of the step"),
         Column("train_loss", _FLOAT, "loss of the step's mini-batch, before its update"),
         Column("test_loss", _FLOAT, "loss on the test split, where it was measured"),
+        Column("batch_size", _COUNT, "size that a batch probe tried; null in a range test", "samples"),
+        Column("seconds", _FLOAT, "time of one step at that size; null where it ran out of memory", "s"),
+        Column("memory", _FLOAT, "largest fraction of the device's memory in use; null if unknown"),
     ),
     key=("trial_id", "step"),
 )

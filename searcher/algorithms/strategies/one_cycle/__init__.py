@@ -9,6 +9,6 @@ peak.py          the walk to the peak of the cycle
 moves.py         what to change next, by the diagnosis of the best cycle so far
 """
 
-from searcher.algorithms.strategies.one_cycle.method import OneCycle
+from searcher.algorithms.strategies.one_cycle.strategy import OneCycle
 
 __all__ = ["OneCycle"]

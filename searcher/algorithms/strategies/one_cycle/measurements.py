@@ -17,7 +17,6 @@ from searcher.algorithms.range_test import RangeTest, analyse
 from searcher.algorithms.strategies.one_cycle.budget import Budget, Spending
 from searcher.records import History, Trial, TrialRecord
 
-
 # The method is read anew for every proposal; the same measurements need not be.
 _analysed = lru_cache(maxsize=64)(analyse)
 

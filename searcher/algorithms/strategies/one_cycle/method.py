@@ -14,33 +14,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from searcher.algorithms.range_test import RangeTest
-from searcher.algorithms.strategies.base import Plan
-from searcher.algorithms.strategies.one_cycle.budget import Budget
-from searcher.algorithms.strategies.one_cycle.measurements import Measurements, Outcome, Waiting
+from searcher.algorithms.strategies.one_cycle.measurements import Measurements, Outcome
 from searcher.algorithms.strategies.one_cycle.moves import Moves, Point
 from searcher.algorithms.strategies.one_cycle.peak import next_exponents
 from searcher.algorithms.strategies.one_cycle.range_tests import Bound, bound_of, choose_weight_decay
 from searcher.algorithms.strategies.one_cycle.trials import Trials
-from searcher.errors import ConfigurationError
-from searcher.records import History, TaskInfo, Trial
+from searcher.records import Trial
 
-SEEDS = 3
+RANGE_SEEDS = 3
 """How many seeds the range test of the chosen weight decay is run with."""
 
-SHORTEST = 3
-"""The least epochs of a cycle. The lengths are the longest, its half, its quarter and its eighth."""
-
-LONGEST = 2 / 3
-"""The longest cycle where the spec names none, as a fraction of a full run: a cycle needs fewer epochs."""
-
-CYCLES = 3.5
-"""The budget where none is given: this many of the longest cycles, and one for each seed after the first."""
-
-SEARCH, CYCLES_TRIED = 2.5, 9
-"""About what the search takes, for the plan: in longest cycles, and in trials."""
+SHIFT = 1e3
+"""By how much both ends of the ramp are moved where no range test trains."""
 
 GAIN = 0.01
 """A move is kept if it lowers the test loss by more than this fraction of it: less is no reason."""
@@ -51,184 +40,130 @@ BEHIND = 0.1
 HALVINGS = 2
 """How often the peak is halved for that."""
 
-SHIFT = 1e3
-"""By how much both ends of the ramp are moved where no range test trains."""
 
+class Search:
+    """One reading of the method: every measurement that it asks for and the history lacks raises `Waiting`.
 
-class OneCycle:
-    """See the module. Built from what the sweep file says under `one_cycle`."""
+    Args:
+        spec: what the sweep file says under `one_cycle`.
+        lengths: those that a cycle may have, in epochs, rising.
+    """
 
-    def __init__(self, label: str, spec: Any, *, task: TaskInfo, seeds: Sequence[int], epochs: int) -> None:
-        self.label = label
+    def __init__(
+        self, spec: Any, seeds: Sequence[int], lengths: Sequence[int], trials: Trials, measured: Measurements
+    ) -> None:
         self.spec = spec
-        self.task = task
         self.seeds = tuple(seeds)
-        self.epochs = spec.epochs or max(1, round(epochs * LONGEST))
-        self.lengths = lengths_of(self.epochs)
-        self.trials = Trials(label, spec, task, spec.batch_size)
-        self.moves = Moves(spec.optimizer, self.lengths)
-        self.budget = self._budget()
+        self.lengths = tuple(lengths)
+        self.trials = trials
+        self.measured = measured
+        self.moves = Moves(spec.optimizer, lengths)
+        self.outcomes: dict[Point, Outcome] = {}
+        """What the cycles of the first seed came to."""
 
-    def propose(self, history: History, count: int) -> list[Trial]:
-        """See `Strategy.propose`."""
-        try:
-            self._carry_out(Measurements(history, self.budget, self.task.train_size))
-        except Waiting as waiting:
-            return [trial for trial in waiting.trials if trial not in history][: max(count, 0)]
-        return []
-
-    def plan(self) -> Plan:
-        """An estimate: the walk and the moves are as long as what they find makes them."""
-        tests, others = self._range_tests(), len(self.seeds) - 1
-        epochs = (SEARCH + others) * self.epochs
-        samples = tests * self.trials.range_steps() * self.trials.batch_size + round(epochs * self.task.train_size)
-        if (most := self.budget.samples(self.task.train_size)) < samples:
-            samples = int(most)
-        return Plan(tests + CYCLES_TRIED + others, samples / self.task.train_size, samples, exact=False)
-
-    def _carry_out(self, measured: Measurements) -> None:
-        """The method; ends by `Waiting` until everything was measured."""
-        if (start := self._read_range_tests(measured)) is None:
-            return  # every range test failed: their records say why
-        bound, weight_decay, why = start
-        outcomes = self._walk(measured, bound, weight_decay, why)
-        best = min(outcomes, key=lambda point: outcomes[point].loss)
-        if not outcomes[best].trained:
-            return  # no peak trained: their records say why
-        best = self._improve(measured, bound, best, outcomes)
-        self._finish(measured, bound, best, outcomes)
-
-    def _read_range_tests(self, measured: Measurements) -> tuple[Bound, float, str] | None:
-        """Where the walk starts, the weight decay, and why it is that one; None where every test failed."""
-        shift, why = 1.0, ""
-        tests = self._tests(measured, shift, why)
-        if tests and not any(test.fell for test in tests.values()):
-            turned = any(test.turned for test in tests.values())
-            shift, why = (1 / SHIFT, _LOWER) if turned else (SHIFT, _HIGHER)
-            tests = self._tests(measured, shift, why) or tests
-        if not tests:
-            return None
-        weight_decay, reason = choose_weight_decay(tests)
-        more = [self.trials.range_test(weight_decay, seed, shift, _AGAIN) for seed in self._further_seeds()]
-        repeated = measured.range_tests(more)
-        return bound_of([tests[weight_decay], *repeated.values()]), weight_decay, reason
-
-    def _tests(self, measured: Measurements, shift: float, why: str) -> dict[float, RangeTest]:
-        """By weight decay, the range tests of the first seed; those that failed are left out."""
-        asked = [self.trials.range_test(one, self.seeds[0], shift, why) for one in self.spec.weight_decay]
-        return {trial.configuration.weight_decay: test for trial, test in measured.range_tests(asked).items()}
-
-    def _walk(self, measured: Measurements, bound: Bound, weight_decay: float, why: str) -> dict[Point, Outcome]:
-        """Short cycles until the best peak is enclosed."""
-        losses: dict[int, float] = {}
-        outcomes: dict[Point, Outcome] = {}
-        while exponents := next_exponents(losses):
-            if losses and not self._affords(measured, self.lengths[0], 0):
-                break
-            points = [Point(exponent, weight_decay, 0) for exponent in exponents]
-            trials = [
-                self._cycle(
-                    bound, point, self.seeds[0], f"confirms a peak, {_over(bound, point)}, {bound.reason}; {why}"
-                )
-                for point in points
-            ]
-            for point, outcome in zip(points, measured.cycles(trials), strict=True):
-                outcomes[point], losses[point.exponent] = outcome, outcome.loss
-        return outcomes
-
-    def _improve(self, measured: Measurements, bound: Bound, best: Point, outcomes: dict[Point, Outcome]) -> Point:
-        """Moves from the best point while one is left that the budget holds; the point that they arrive at."""
-        while True:
-            now = outcomes[best]
-            for move in self.moves.of(best, now.diagnosis.fit):
-                length = self.lengths[move.point.level]
-                if move.point in outcomes or not self._affords(measured, length, move.point.level):
-                    continue
-                reason = f"tries {move.words}: {self._told(best, bound, now)} is {now.diagnosis.reason}"
-                (outcome,) = measured.cycles([self._cycle(bound, move.point, self.seeds[0], reason)])
-                outcomes[move.point] = outcome
-                if outcome.loss < now.loss - GAIN * abs(now.loss):
-                    best = move.point
-                    break
-            else:
-                return best
-
-    def _finish(self, measured: Measurements, bound: Bound, best: Point, outcomes: dict[Point, Outcome]) -> None:
-        """The best cycle with every seed; again with half the peak while a seed does not train as the first."""
-        reason = f"the best of {len(outcomes)} cycles: {self._told(best, bound, outcomes[best])}"
-        for _ in range(HALVINGS + 1):
-            first, *others = measured.cycles([self._cycle(bound, best, seed, reason) for seed in self.seeds])
-            behind = max((one.loss - first.loss for one in others), default=0.0)
-            unpaid = self.spec.budget and not self._affords(measured, self.lengths[best.level], best.level)
-            if behind <= BEHIND * first.fallen or unpaid:
-                return
-            worst = f"loss {first.loss + behind:.4g}" if math.isfinite(behind) else "no loss at all"
-            reason = (
-                f"half the peak: at {_over(bound, best)} one seed ended with {worst}, another with {first.loss:.4g}"
-            )
-            best = Point(best.exponent + 1, best.weight_decay, best.level)
-
-    def _affords(self, measured: Measurements, epochs: int, level: int) -> bool:
-        """Whether a cycle of so many epochs, and then the final cycles of that level's length, can be paid."""
-        return measured.affords(epochs + (len(self.seeds) - 1) * self.lengths[level])
-
-    def _cycle(self, bound: Bound, point: Point, seed: int, reason: str) -> Trial:
-        peak, length = bound.lr / 2**point.exponent, self.lengths[point.level]
-        return self.trials.cycle(peak, point.weight_decay, seed, length, reason)
-
-    def _told(self, point: Point, bound: Bound, outcome: Outcome) -> str:
-        return (
-            f"peak {bound.lr / 2**point.exponent:.3g}, weight decay {point.weight_decay:g}, "
-            f"{self.lengths[point.level]} epochs, test loss {outcome.loss:.4g}"
-        )
-
-    def _further_seeds(self) -> list[int]:
-        """Seeds of the sweep, and above those where it has too few."""
-        more = [*self.seeds[1:], *range(max(self.seeds) + 1, max(self.seeds) + SEEDS)]
-        return more[: SEEDS - 1]
-
-    def _range_tests(self) -> int:
-        return len(self.spec.weight_decay) + SEEDS - 1
-
-    def _budget(self) -> Budget:
-        """The spec's, or `FULL_RUNS` for each seed; refused where not even the shortest search fits.
+    def carry_out(self) -> None:
+        """The whole method. Ends early where nothing trained: the records say why.
 
         Raises:
-            ConfigurationError: the budget is too small.
+            Waiting: with the trials without which the method can say no more.
         """
-        tests = self._range_tests() * self.trials.range_steps() * self.trials.batch_size / self.task.train_size
-        least = tests + (1 + len(self.seeds)) * self.lengths[0]
-        given = self.spec.budget
-        if given is None:
-            return Budget("epochs", max((CYCLES + len(self.seeds) - 1) * self.epochs, least))
-        unit, amount = given.unit, given.amount
-        needed = {"epochs": least, "samples": least * self.task.train_size}.get(unit, 0.0)
-        if amount < needed:
-            raise ConfigurationError(
-                f"{self.label}.budget.{unit}: must be at least {math.ceil(needed)} (range tests, two short cycles "
-                f"and one for every seed), got {amount:g}"
-            )
-        return Budget(unit, amount, given.price_per_hour or 0.0)
+        tests, shift = self._range_tests()
+        if not tests:
+            return
+        weight_decay, why = choose_weight_decay(tests)
+        self.bound = self._bound(tests[weight_decay], weight_decay, shift)
+        best = self._walk(weight_decay, f"{self.bound.reason}; {why}")
+        if self.outcomes[best].trained:
+            self._finish(self._improve(best))
 
+    def _range_tests(self) -> tuple[dict[float, RangeTest], float]:
+        """By weight decay, the range tests of the first seed, and what their ramp was multiplied by."""
+        tests = self._range_tests_at(1.0, "")
+        if not tests or any(test.fell for test in tests.values()):
+            return tests, 1.0
+        shift, why = SHIFT, "; higher, because nothing trained below"
+        if any(test.turned for test in tests.values()):
+            shift, why = 1 / SHIFT, "; lower, because nothing trained above"
+        return self._range_tests_at(shift, why) or tests, shift
 
-_LOWER = "; lower, because nothing trained in the usual range"
-_HIGHER = "; higher, because nothing trained below"
-_AGAIN = "; with another seed, as one may mislead"
+    def _range_tests_at(self, shift: float, why: str) -> dict[float, RangeTest]:
+        asked = [self.trials.range_test(one, self.seeds[0], shift, why) for one in self.spec.weight_decay]
+        tests = self.measured.range_tests(asked)
+        return {trial.configuration.weight_decay: test for trial, test in tests.items()}
 
+    def _bound(self, test: RangeTest, weight_decay: float, shift: float) -> Bound:
+        """Where the walk starts, by range tests of several seeds: the sweep's, and others if it has few."""
+        others = [*self.seeds[1:], *range(max(self.seeds) + 1, max(self.seeds) + RANGE_SEEDS)][: RANGE_SEEDS - 1]
+        why = "; another seed, as one alone may mislead"
+        again = self.measured.range_tests(
+            [self.trials.range_test(weight_decay, seed, shift, why) for seed in others]
+        )
+        return bound_of([test, *again.values()])
 
-def lengths_of(epochs: int) -> tuple[int, ...]:
-    """The lengths that a cycle may have: an eighth, a quarter and a half of the longest, and the longest."""
-    parts = {max(min(SHORTEST, epochs), round(epochs / part)) for part in (8, 4, 2, 1)}
-    return tuple(sorted(parts))
+    def _walk(self, weight_decay: float, why: str) -> Point:
+        """Short cycles until the best peak is enclosed, or the budget is at its end."""
+        losses: dict[int, float] = {}
+        while exponents := next_exponents(losses):
+            if losses and not self._affords(self.lengths[0], level=0):
+                break
+            points = [Point(exponent, weight_decay, level=0) for exponent in exponents]
+            self._try(points, [f"confirms a peak, {self._peak(point)}; start: {why}" for point in points])
+            losses |= {point.exponent: self.outcomes[point].loss for point in points}
+        return min(self.outcomes, key=lambda point: self.outcomes[point].loss)
 
+    def _improve(self, best: Point) -> Point:
+        """Moves from the best point while one is left that the budget holds; the point that they arrive at."""
+        while (better := self._move(best)) is not None:
+            best = better
+        return best
 
-def _over(bound: Bound, point: Point) -> str:
-    peak = bound.lr / 2**point.exponent
-    factor = 2.0**point.exponent
-    if factor == 1:
-        return f"{peak:.3g}"
-    return (
-        f"{peak:.3g} = {bound.lr:.3g} / {factor:g}"
-        if factor > 1
-        else f"{peak:.3g} = {bound.lr:.3g} x {1 / factor:g}"
-    )
+    def _move(self, best: Point) -> Point | None:
+        """The first of the moves that improves on the best point; None if none does."""
+        now = self.outcomes[best]
+        for move in self.moves.of(best, now.diagnosis.fit):
+            level = move.point.level
+            if move.point in self.outcomes or not self._affords(self.lengths[level], level):
+                continue
+            self._try([move.point], [f"tries {move.words}: {self._told(best)} is {now.diagnosis.reason}"])
+            if self.outcomes[move.point].loss < now.loss - GAIN * abs(now.loss):
+                return move.point
+        return None
+
+    def _finish(self, best: Point) -> None:
+        """The best cycle with every seed; again with half the peak while a seed does not train as the first."""
+        reason = f"the best of {len(self.outcomes)} cycles: {self._told(best)}"
+        for _ in range(HALVINGS + 1):
+            first, *others = self.measured.cycles([self._cycle(best, seed, reason) for seed in self.seeds])
+            worst = max((one.loss for one in others), default=first.loss)
+            if worst - first.loss <= BEHIND * first.fallen:
+                return
+            if self.spec.budget and not self._affords(self.lengths[best.level], best.level):
+                return
+            told = f"of {worst:.4g}" if math.isfinite(worst) else "of no number"
+            reason = f"half the peak: {self._peak(best)} has a seed with a test loss {told}, not {first.loss:.4g}"
+            best = replace(best, exponent=best.exponent + 1)
+
+    def _affords(self, epochs: int, level: int) -> bool:
+        """Whether a cycle of so many epochs, and then the final cycles of that level's length, can be paid."""
+        return self.measured.affords(epochs + (len(self.seeds) - 1) * self.lengths[level])
+
+    def _try(self, points: Sequence[Point], reasons: Sequence[str]) -> None:
+        """Measures cycles of the first seed."""
+        trials = [self._cycle(*one) for one in zip(points, [self.seeds[0]] * len(points), reasons, strict=True)]
+        self.outcomes |= zip(points, self.measured.cycles(trials), strict=True)
+
+    def _cycle(self, point: Point, seed: int, reason: str) -> Trial:
+        peak = self.bound.lr / 2**point.exponent
+        return self.trials.cycle(peak, point.weight_decay, seed, self.lengths[point.level], reason)
+
+    def _told(self, point: Point) -> str:
+        return (
+            f"peak {self.bound.lr / 2**point.exponent:.3g}, weight decay {point.weight_decay:g}, "
+            f"{self.lengths[point.level]} epochs, test loss {self.outcomes[point].loss:.4g}"
+        )
+
+    def _peak(self, point: Point) -> str:
+        peak, start = f"{self.bound.lr / 2**point.exponent:.3g}", f"{self.bound.lr:.3g}"
+        if point.exponent == 0:
+            return peak
+        return f"{peak} = {start} {'/' if point.exponent > 0 else 'x'} {2 ** abs(point.exponent)}"

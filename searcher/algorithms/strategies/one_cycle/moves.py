@@ -57,9 +57,23 @@ class Moves:
     def of(self, point: Point, fit: Fit) -> Iterator[Move]:
         """The moves that a diagnosis calls for, the most promising first."""
         orders: dict[Fit, tuple[Callable[[Point], Move | None], ...]] = {
-            Fit.UNDER: (self._longer, self._more_decay, self._less_decay, self._higher, self._lower),
-            Fit.OVER: (self._more_decay, self._higher, self._shorter, self._lower),
-            Fit.GOOD: (self._longer, self._more_decay, self._higher, self._less_decay, self._lower),
+            Fit.UNDER: (
+                self._longer,
+                self._longer_with_more_decay,
+                self._less_decay,
+                self._more_decay,
+                self._higher,
+                self._lower,
+            ),
+            Fit.GOOD: (
+                self._longer,
+                self._longer_with_more_decay,
+                self._more_decay,
+                self._higher,
+                self._less_decay,
+                self._lower,
+            ),
+            Fit.OVER: (self._more_decay, self._higher, self._longer_with_more_decay, self._shorter, self._lower),
             Fit.DIVERGED: (self._lower, self._less_decay),
         }
         for make in orders[fit]:
@@ -72,6 +86,14 @@ class Moves:
         return Move(
             replace(point, level=point.level + 1), f"a longer cycle, {self.lengths[point.level + 1]} epochs"
         )
+
+    def _longer_with_more_decay(self, point: Point) -> Move | None:
+        """A longer cycle alone may over-fit where the shorter one did not."""
+        longer, more = self._longer(point), self._more_decay(point)
+        if longer is None or more is None:
+            return None
+        both = replace(longer.point, weight_decay=more.point.weight_decay)
+        return Move(both, f"{longer.words}, with {more.words}")
 
     def _shorter(self, point: Point) -> Move | None:
         if point.level == 0:

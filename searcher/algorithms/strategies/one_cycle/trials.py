@@ -1,9 +1,10 @@
-"""The trials that the method asks for: range tests and cycles, from what the sweep file says."""
+"""The trials that the method asks for: a probe, range tests and cycles, from what the sweep file says."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from searcher.algorithms.batch_size import UPDATES
 from searcher.algorithms.schedules import complete
 from searcher.records import Configuration, Kind, TaskInfo, Trial
 
@@ -14,18 +15,38 @@ RANGE_STEPS = (24, 200)
 """The least and the most steps of a range test, which otherwise takes one epoch."""
 
 
+PROBE_STEPS = 3
+"""Steps that a probe times at each batch size."""
+
+
 class Trials:
     """Makes the trials of one strategy, all with one batch size.
 
     Args:
         spec: what the sweep file says under `one_cycle`.
+        first_seed: that of the probe.
     """
 
-    def __init__(self, label: str, spec: Any, task: TaskInfo, batch_size: int) -> None:
+    def __init__(self, label: str, spec: Any, task: TaskInfo, batch_size: int, first_seed: int) -> None:
         self.label = label
         self.spec = spec
         self.task = task
         self.batch_size = batch_size
+        self.first_seed = first_seed
+
+    def batch_probe(self) -> Trial:
+        """Times and weighs the batches up to this batch size."""
+        return self._trial(
+            Kind.BATCH_PROBE,
+            self.first_seed,
+            PROBE_STEPS,
+            f"batch size: how fast is a step, and how much memory does it take, up to {self.batch_size}, "
+            f"with which the longest cycle has {UPDATES} updates",
+            lr=RAMP[self.spec.optimizer][0],
+            weight_decay=0.0,
+            schedule="constant",
+            momentum=self.spec.momentum[0],
+        )
 
     def range_steps(self) -> int:
         """One epoch, but enough steps to see a shape and no more than that needs."""
