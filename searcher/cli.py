@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from searcher.commands import method
 from searcher.commands.options import Format, OutputFormat, Overrides, ResultsFolder, SweepFile, SweepName, show
 from searcher.commands.query import query
 from searcher.commands.replay import replay
@@ -113,6 +114,10 @@ def compare(
 app.command()(report)
 app.command()(query)
 app.command()(replay)
+
+
+app.command(name="lr-find")(method.lr_find)
+app.command()(method.explain)
 
 
 @app.command(name="ls")

@@ -24,8 +24,17 @@ ARROWS: dict[str, tuple[set[str], set[str] | None]] = {
     "comparing": ({"algorithms", "results", "sweep"}, {"pandas", "rich"}),
     "replaying": ({"algorithms", "comparing", "execution"}, {"pandas", "numpy"}),
     "study": ({"comparing", "algorithms", "training", "execution", "results", "sweep"}, {"pandas", "numpy"}),
-    "face": ({"study", "comparing", "replaying", "results", "sweep", "algorithms"}, None),
-    "searcher": ({"study", "comparing", "results", "sweep", "training", "execution", "face"}, set()),
+    "finding": ({"algorithms", "training", "plotting"}, {"numpy", "torch"}),
+    "plotting": ({"algorithms"}, {"matplotlib"}),
+    "explaining": ({"algorithms", "results", "sweep"}, set()),
+    "face": (
+        {"finding", "explaining", "study", "comparing", "replaying", "results", "sweep", "algorithms"},
+        None,
+    ),
+    "searcher": (
+        {"finding", "explaining", "study", "comparing", "results", "sweep", "training", "execution", "face"},
+        set(),
+    ),
 }
 
 

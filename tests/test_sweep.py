@@ -88,11 +88,7 @@ FAULTS = [
     ("[0.85, 0.95]", "0.9", "strategies[2].one_cycle.momentum: got 0.9; must be a list of two, [low, high]"),
     ("div_factor: 10", "div_factor: 1", "strategies[2].one_cycle.div_factor: ...1.0"),
     ("- random:", "- randon:", "strategies[1].randon: unknown key; did you mean 'random'?"),
-<<<<<<< HEAD
     ("- one_cycle:", "- one_cycle:\n  - one_cycle:", "strategies[2].one_cycle: got nothing; must have exactly one of grid, random, one_cycle, asha, tpe, bohb, with its values"),
-=======
-    ("- one_cycle:", "- one_cycle:\n  - one_cycle:", "strategies[2].one_cycle: got nothing; must have exactly one of grid, random, one_cycle, ..."),
->>>>>>> 05c24b9 (The batch size can be found by a probe: auto)
     ("- one_cycle:", "- asha\n  - one_cycle:", "strategies[2]: got 'asha'; must be a mapping of keys to values"),
     ("- grid:", "- one_cycle: {batch_size: 8}\n    grid:", "strategies[0]: got ['grid', 'one_cycle']; must have exactly one of ..."),
     ("- one_cycle:", "- grid: {lr: 1, batch_size: 8, schedule: step}\n  - one_cycle:", "strategies[2].grid.name: got 'grid'; ..."),

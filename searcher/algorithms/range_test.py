@@ -26,6 +26,10 @@ Floats = NDArray[np.float64]
 _NOISE = 1.4826 / math.sqrt(2)
 
 
+_KNOWN = 16
+"""Steps after which the width of the noise is known well enough to tell that something was learned."""
+
+
 class DivergenceWatch:
     """Tells a range test, loss by loss, that its loss has climbed for good. O(1) work and memory for each loss.
 
@@ -67,10 +71,10 @@ class DivergenceWatch:
         noise = self._noise.value * math.sqrt(math.pi) / 2
         # The leaps of a divergence must not pass for noise and so hide it: once something was learned, a change
         # counts as noise only if the level is still low five steps later.
-        learned = fallen > 6 * noise
+        learned = self._steps > _KNOWN and fallen > 6 * noise
         if self._changes and (not learned or above <= 0.25 * fallen):
             self._noise.update(self._changes[0])
-        if self._steps > 5 and above > max(0.75 * fallen, (4 if learned else 16) * noise):
+        if self._steps > _KNOWN // 2 and above > max(0.75 * fallen, (4 if learned else 16) * noise):
             self._lost += 1
         else:
             self._lost = max(self._lost - 1, 0)
@@ -129,8 +133,15 @@ SUGGESTIONS: Mapping[str, str] = {
     "steepest": "the rate at which the loss falls fastest, per factor of the rate",
     "valley": "half-way down the longest fall of the loss (fastai's default)",
     "usable": "the largest rate whose loss is still as low as the lowest, within the noise",
+    "usable/2": "half of the largest usable rate",
 }
-"""The rules, in words. Which is best depends on the network, so a cycle's peak is confirmed by short runs."""
+"""The rules, in words. Which is best depends on the network, so a sweep confirms a cycle's peak by short runs."""
+
+DEFAULT_RULE = "usable/2"
+"""What is suggested as the peak of a cycle where no run confirms it; docs/method.md has the measurements."""
+
+SPREAD = 4.0
+"""Seeds whose suggestions differ by more than this factor do not agree."""
 
 
 def analyse(lr: Sequence[float], loss: Sequence[float]) -> RangeTest:
@@ -158,6 +169,24 @@ def analyse(lr: Sequence[float], loss: Sequence[float]) -> RangeTest:
     fell = len(losses) > 5 and fallen > noise
     turned = end < len(loss) or bool(smoothed[-1] - smoothed[lowest] > max(0.1 * fallen, noise))
     return RangeTest(rates, losses, smoothed, noise, fell, turned, _suggest(rates, smoothed, noise, fell, turned))
+
+
+def agreed(tests: Sequence[RangeTest], rule: str) -> Suggestion:
+    """What the range tests of several seeds suggest together, by one of `SUGGESTIONS`.
+
+    The median over the seeds, in factors; the lowest where they differ by more than `SPREAD`. A seed whose loss
+    never fell says nothing of the rate, and is left out while another one's did fall.
+    """
+    fell = [test for test in tests if test.fell]
+    if not fell:
+        return min((test.suggestions[rule] for test in tests), key=lambda one: one.lr)
+    rates = sorted(test.suggestions[rule].lr for test in fell)
+    told = f"{rates[0]:.3g} to {rates[-1]:.3g} over {len(rates)} seeds" if len(rates) > 1 else "of one seed"
+    if silent := len(tests) - len(fell):
+        told += f"; {silent} more, whose loss never fell, left out"
+    if rates[-1] > SPREAD * rates[0]:
+        return Suggestion(rates[0], f"the lowest of {SUGGESTIONS[rule]}, as the seeds do not agree ({told})")
+    return Suggestion(math.exp(median(map(math.log, rates))), f"{SUGGESTIONS[rule]} ({told})")
 
 
 def _diverged_from(loss: Sequence[float]) -> int:
@@ -194,6 +223,7 @@ def _suggest(rates: Floats, smoothed: Floats, noise: float, fell: bool, turned: 
     # Only before the minimum: behind it a noisy rise has falls of its own.
     slopes = np.gradient(smoothed, np.log(rates))[: lowest + 1]
     begin, length = _longest_fall(smoothed[: lowest + 1])
+    within = "the loss is within 5 % of the fall, or the noise, of the lowest up to"
     return {
         "minimum": Suggestion(minimum, f"the smoothed loss is lowest there, {smoothed[lowest]:.4g}{still}"),
         "minimum/10": Suggestion(minimum / 10, f"a tenth of {minimum:.3g}, where the loss is lowest{still}"),
@@ -205,7 +235,8 @@ def _suggest(rates: Floats, smoothed: Floats, noise: float, fell: bool, turned: 
             float(rates[begin + length // 2]),
             f"half-way through the longest fall, from rate {rates[begin]:.3g} to {rates[begin + length]:.3g}",
         ),
-        "usable": Suggestion(usable, f"the largest rate with a loss within 5 % of the fall of the lowest{still}"),
+        "usable": Suggestion(usable, f"{within} there{still}"),
+        "usable/2": Suggestion(usable / 2, f"half of {usable:.3g}: {within} {usable:.3g}{still}"),
     }
 
 

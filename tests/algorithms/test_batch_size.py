@@ -35,7 +35,11 @@ def test_a_probe_tries_powers_of_two() -> None:
     ("measured", "expected", "words"),
     [
         # a CPU: the throughput levels off at 64
-        ([tried(32, 0.010), tried(64, 0.012), tried(128, 0.023), tried(256, 0.046)], 64, "near the best throughput"),
+        (
+            [tried(32, 0.010), tried(64, 0.012), tried(128, 0.023), tried(256, 0.046)],
+            64,
+            "near the best throughput",
+        ),
         # a CPU that is still gaining at the bound
         ([tried(32, 0.010), tried(64, 0.012), tried(128, 0.014), tried(256, 0.018)], 256, "keeps its updates"),
         # a GPU: 256 would leave too little memory

@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from searcher.algorithms.range_test import RangeTest
+from searcher.algorithms.range_test import RangeTest, Suggestion, agreed
+from searcher.algorithms.strategies.one_cycle.decay import choose_weight_decay
 from searcher.algorithms.strategies.one_cycle.measurements import Measurements, Outcome
 from searcher.algorithms.strategies.one_cycle.moves import Moves, Point
 from searcher.algorithms.strategies.one_cycle.peak import next_exponents
-from searcher.algorithms.strategies.one_cycle.range_tests import Bound, bound_of, choose_weight_decay
 from searcher.algorithms.strategies.one_cycle.trials import Trials
 from searcher.records import Trial
 
@@ -91,14 +91,14 @@ class Search:
         tests = self.measured.range_tests(asked)
         return {trial.configuration.weight_decay: test for trial, test in tests.items()}
 
-    def _bound(self, test: RangeTest, weight_decay: float, shift: float) -> Bound:
+    def _bound(self, test: RangeTest, weight_decay: float, shift: float) -> Suggestion:
         """Where the walk starts, by range tests of several seeds: the sweep's, and others if it has few."""
         others = [*self.seeds[1:], *range(max(self.seeds) + 1, max(self.seeds) + RANGE_SEEDS)][: RANGE_SEEDS - 1]
         why = "; another seed, as one alone may mislead"
         again = self.measured.range_tests(
             [self.trials.range_test(weight_decay, seed, shift, why) for seed in others]
         )
-        return bound_of([test, *again.values()])
+        return agreed([test, *again.values()], "usable")
 
     def _walk(self, weight_decay: float, why: str) -> Point:
         """Short cycles until the best peak is enclosed, or the budget is at its end."""
