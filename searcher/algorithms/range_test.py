@@ -37,7 +37,7 @@ class DivergenceWatch:
     bias correction. The level is lost at a step where it stands above its minimum by more than three quarters of
     what it had fallen, and by more than 4 times the width of the noise: 16 times while nothing was learned yet,
     as the first few losses tell that width badly. The test has diverged when the steps at which the level was
-    lost are 8 more (or, late, an eighth of all steps) than those at which it was regained: networks often leap
+    lost are 6 more (or, late, a sixteenth of all steps) than those at which it was regained: networks often leap
     up in their first steps and recover. A loss that is not finite has diverged at once.
     """
 
@@ -82,7 +82,7 @@ class DivergenceWatch:
             self.since = None
         elif self.since is None:
             self.since = self._steps - 1
-        return self._lost >= max(8, self._steps // 8)
+        return self._lost >= max(6, self._steps // 16)
 
 
 @dataclass(frozen=True, slots=True)
