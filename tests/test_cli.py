@@ -118,3 +118,21 @@ def test_compare_refuses_an_unknown_sweep(results: str, capsys: pytest.CaptureFi
     capsys.readouterr()
     assert call("compare", "tiny-clo", "--results", results) == 2
     assert "tiny-cli" in capsys.readouterr().err
+
+
+def test_lr_find_prints_the_rules_and_draws_the_curve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plot = tmp_path / "lr.png"
+    task = f"{HERE}/tiny_task.py:make_task"
+    assert call("lr-find", task, "--batch-size", "16", "--seeds", "1", "--plot", str(plot)) == 0
+    assert "suggested peak of a cycle" in capsys.readouterr().out
+    assert plot.exists()
+    assert call("lr-find", task, "--ramp", "exp") == 2
+    assert capsys.readouterr().err == "ramp: must be exponential or linear, got 'exp'.\n"
+
+
+def test_explain_tells_the_story(results: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("explain", "tiny-cli", "--results", results) == 0
+    told = capsys.readouterr().out
+    assert "1. range test, weight decay 0.001, seed 0" in told
+    assert "chosen: peak" in told
+    assert call("explain", "tiny-cli", "--results", results, "--strategy", "one") == 2
