@@ -146,7 +146,7 @@ class OneCycleSpec(Model):
 
     `momentum` is [low, high]; `batch_size` is found by a probe where it is `auto`; `epochs` is the longest that
     a cycle may be, two thirds of the sweep's own where it is not given; `budget` bounds all trials together, at
-    3.5 of the longest cycles and one more for each further seed where it is not given.
+    3.5 of the longest cycles and 2 more for each further seed where it is not given.
     """
 
     name: FolderName | None = None

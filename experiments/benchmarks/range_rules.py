@@ -1,10 +1,10 @@
 """Which rule reads the peak of a cycle off a range test best? Each rule's rate is trained, and compared.
 
-    python experiments/benchmarks/range_rules.py digits mnist1d mnist1d_mlp names_transformer
+    python experiments/benchmarks/range_rules.py [TASK ...]
 
-For each task: `find_task_lr` with three seeds; then, for each rule, a cycle of `EPOCHS` epochs that peaks at its rate,
-with the same three seeds. Printed are the rate and the mean best test loss, as a multiple of the best rule's; a seed
-whose loss is not finite makes it infinite.
+For each task: `find_task_lr` with three seeds; then, for each rule, a cycle of `EPOCHS` epochs that peaks at its
+rate, with the same three seeds. Printed are the rate and the mean best test loss, as a multiple of the best rule's;
+a seed whose loss is not finite makes it infinite.
 """
 
 from __future__ import annotations

@@ -21,8 +21,9 @@ SHORTEST = 3
 LONGEST = 2 / 3
 """The longest cycle where the spec names none, as a fraction of a full run: a cycle needs fewer epochs."""
 
-CYCLES = 3.5
-"""The budget where none is given: this many of the longest cycles, and one for each seed after the first."""
+CYCLES, FURTHER_CYCLES = 3.5, 2.0
+"""The budget where none is given, in longest cycles: for one seed, and for each further one, of which its own final
+cycle takes one at most."""
 
 SEARCH, CYCLES_TRIED = 2.5, 9
 """About what the search takes, for the plan: in longest cycles, and in trials."""
@@ -91,7 +92,7 @@ class OneCycle:
         given = self.spec.budget
         if given is None:
             longest = self.epochs * self.task.train_size
-            return Budget("samples", max((CYCLES + len(self.seeds) - 1) * longest, least))
+            return Budget("samples", max((CYCLES + FURTHER_CYCLES * (len(self.seeds) - 1)) * longest, least))
         budget = Budget(given.unit, given.amount, given.price_per_hour or 0.0)
         if budget.samples(self.task.train_size) < least:
             needed = math.ceil(least / self.task.train_size) if given.unit == "epochs" else least
