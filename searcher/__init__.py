@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from searcher.cluster.jobs import Job, submit
     from searcher.comparing import Compared, Results, open_results
     from searcher.errors import (
         ConfigurationError,
@@ -39,6 +40,7 @@ _HOME = {
     "ConfigurationError": "errors",
     "ExecutionError": "errors",
     "Found": "finding",
+    "Job": "cluster.jobs",
     "NothingFoundError": "errors",
     "OverfitScheduler": "execution.scheduler",
     "Report": "report",
@@ -59,6 +61,7 @@ _HOME = {
     "parse_sweep": "sweep",
     "run": "study",
     "stratified_split": "training.data",
+    "submit": "cluster.jobs",
     "write_report": "report",
 }
 
@@ -67,6 +70,7 @@ __all__ = [
     "ConfigurationError",
     "ExecutionError",
     "Found",
+    "Job",
     "NothingFoundError",
     "OverfitScheduler",
     "Report",
@@ -87,6 +91,7 @@ __all__ = [
     "parse_sweep",
     "run",
     "stratified_split",
+    "submit",
     "write_report",
 ]
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from searcher.commands import method
+from searcher.commands import cluster, method
 from searcher.commands.options import Format, OutputFormat, Overrides, ResultsFolder, SweepFile, SweepName, show
 from searcher.commands.query import query
 from searcher.commands.replay import replay
@@ -135,6 +135,9 @@ def compact(sweep: SweepName, folder: ResultsFolder = "results") -> None:
     from searcher.results.store import Store
 
     Store(folder).compact(sweep)
+
+
+cluster.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -55,20 +56,43 @@ class StrategyProgress:
         if loss < self.best_loss:
             self.best_loss, self.best_accuracy = loss, accuracy
 
+    def snapshot(self) -> dict[str, Any]:
+        """The counts as JSON can hold them; `restored` reads them in another process."""
+        finite = math.isfinite(self.best_loss)
+        return {
+            "plan": asdict(self.plan),
+            "trials": self.trials,
+            "statuses": dict(self.statuses),
+            "samples": self.samples,
+            "best": [self.best_loss, self.best_accuracy] if finite else None,
+        }
+
+    @classmethod
+    def restored(cls, snapshot: Mapping[str, Any]) -> StrategyProgress:
+        loss, accuracy = snapshot["best"] or (math.inf, None)
+        return cls(
+            Plan(**snapshot["plan"]),
+            trials=snapshot["trials"],
+            statuses={Status(name): count for name, count in snapshot["statuses"].items()},
+            finished_samples=snapshot["samples"],
+            best_loss=loss,
+            best_accuracy=accuracy,
+        )
+
 
 class Progress:
     """An observer of `study.run` that shows what it sees."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, name: str = "") -> None:
+        self.name = name
         self.console = console or Console(stderr=True)
         self.strategies: dict[str, StrategyProgress] = {}
         self._started = self._printed = time.monotonic()
         self._before = 0
-        self._sweep: Sweep | None = None
         self._live: Live | None = None
 
     def begin(self, sweep: Sweep, plans: Mapping[str, Plan], histories: Mapping[str, History]) -> None:
-        self._sweep = sweep
+        self.name = sweep.name
         for label, plan in plans.items():
             self.strategies[label] = StrategyProgress(plan)
             for record in histories[label]:
@@ -82,6 +106,20 @@ class Progress:
 
     def record(self, record: Record) -> None:
         self.strategies[record.strategy].add(record)
+        self._print_now_and_then()
+
+    def show(self, strategies: Mapping[str, StrategyProgress], elapsed: float, before: int) -> None:
+        """Shows what a run elsewhere has counted.
+
+        Args:
+            elapsed: seconds since that run began.
+            before: samples that it found when it began, from an interrupted run.
+        """
+        self.strategies = dict(strategies)
+        self._started, self._before = time.monotonic() - elapsed, before
+        self._print_now_and_then()
+
+    def _print_now_and_then(self) -> None:
         if self._live is None and time.monotonic() - self._printed > LINE_EVERY:
             self._printed = time.monotonic()
             self.console.print(self.line(), soft_wrap=True)
@@ -136,9 +174,8 @@ class Progress:
             for progress in self.strategies.values()
         )
         rate = (done - self._before) / elapsed if elapsed > 0 else 0
-        name = self._sweep.name if self._sweep else ""
         remaining = f", about {_minutes(left / rate)} left" if rate and left else ""
-        return f"{name} {_minutes(elapsed)}{remaining}"
+        return f"{self.name} {_minutes(elapsed)}{remaining}"
 
 
 def _minutes(seconds: float) -> str:

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from searcher._version import __version__
 from searcher.algorithms.strategies.base import Plan, Strategy, strategy_from
 from searcher.comparing import Results, open_results
 from searcher.errors import ResultsError
@@ -25,6 +26,7 @@ from searcher.results.store import Store, SweepWriter, read_history
 from searcher.sweep import Sweep, parse_sweep
 
 if TYPE_CHECKING:
+    from searcher.execution.runner import Resources
     from searcher.training.tasks import Task
 
 Mode = Literal["new", "resume", "overwrite"]
@@ -102,7 +104,7 @@ def run(
         SearcherError: see `prepare`, the store and the runner.
         KeyboardInterrupt: Ctrl-C. What was measured is stored, and the sweep can be resumed.
     """
-    from searcher.execution.runner import Resources, Survival, run_strategies
+    from searcher.execution.runner import Survival, run_strategies
 
     prepared = prepare(sweep, folder)
     store = Store(sweep.results)
@@ -111,7 +113,6 @@ def run(
     with store.begin(_row(prepared), mode=mode) as writer:
         stored = read_history(sweep.results, sweep.name, list(prepared.strategies)) if mode == "resume" else {}
         histories = {label: stored.get(label, History()) for label in prepared.strategies}
-        spec = sweep.resources
         with _observed(observer, prepared, histories), _interruption_recorded(writer, histories):
             run_strategies(
                 prepared.strategies,
@@ -120,13 +121,7 @@ def run(
                 task=sweep.task,
                 folder=str(prepared.folder),
                 stop=sweep.stop.overfit,
-                resources=Resources(
-                    cpu=spec.cpu,
-                    gpu=spec.gpu,
-                    memory=spec.memory,
-                    accelerator_type=spec.accelerator_type,
-                    max_concurrent=spec.max_concurrent,
-                ),
+                resources=resources_of(sweep),
                 survival=Survival(
                     max_failures=sweep.max_failures,
                     vault=vault_of(sweep.results, sweep.name, writer.created),
@@ -135,6 +130,20 @@ def run(
                 address=address,
             )
     return open_results(sweep.results)
+
+
+def resources_of(sweep: Sweep) -> Resources:
+    """What one carrier of a sweep needs, as execution asks Ray for it."""
+    from searcher.execution.runner import Resources
+
+    spec = sweep.resources
+    return Resources(
+        cpu=spec.cpu,
+        gpu=spec.gpu,
+        memory=spec.memory,
+        accelerator_type=spec.accelerator_type,
+        max_concurrent=spec.max_concurrent,
+    )
 
 
 def _take(records: Iterable[Record], writer: SweepWriter, observer: Observer | None) -> None:
@@ -213,7 +222,7 @@ def _row(prepared: Prepared) -> SweepRow:
         split_digest=prepared.digest,
         machine=f"{platform.node()} {platform.machine()} {platform.system()}",
         git_revision=_git_revision(prepared.folder),
-        searcher_version=version("searcher"),
+        searcher_version=__version__,
         torch_version=version("torch"),
         ray_version=version("ray"),
         python_version=".".join(map(str, sys.version_info[:3])),
@@ -230,4 +239,4 @@ def _git_revision(folder: Path) -> str | None:
     return found.stdout.strip() or None
 
 
-__all__ = ["Mode", "Observer", "Prepared", "open_results", "prepare", "run"]
+__all__ = ["Mode", "Observer", "Prepared", "open_results", "prepare", "resources_of", "run"]

@@ -17,6 +17,7 @@ from ray import tune
 
 from searcher.algorithms.stopping import rule_from
 from searcher.errors import SearcherError
+from searcher.execution.packaged import on_this_node
 from searcher.records import EpochRecord, Kind, Record, Status, Trial, TrialRecord
 from searcher.training.batch_probe import run_probe
 from searcher.training.checkpoints import CHECKPOINT_EVERY, Checkpoints, Vault
@@ -41,7 +42,7 @@ class Load:
     """What a carrier carries.
 
     Attributes:
-        task, folder: the task's reference, and where a relative one starts from.
+        task, folder: the task's reference, and where a relative one starts from, as `portable` makes it.
         stop: the stopping rule as the sweep file gives it.
         cpu, gpu: the carrier's share; torch uses as many threads as it has whole CPUs.
         judged: its one trial may be pruned, so that every epoch but the last is reported at once.
@@ -68,7 +69,7 @@ def carry(config: dict[str, Any]) -> None:
     checkpoints = Checkpoints(vault=load.vault, every=load.checkpoint_every, begun=load.begun)
     report = _Report(load, device_name(device), checkpoints)
     try:
-        task = load_task(load.task, load.folder)
+        task = load_task(load.task, on_this_node(load.folder))
         rule = rule_from(load.stop)
     except SearcherError as error:
         for trial in load.trials:

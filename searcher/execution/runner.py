@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig
 from searcher.algorithms.strategies.base import Strategy
 from searcher.errors import ExecutionError
 from searcher.execution.carrier import Load, carry
+from searcher.execution.packaged import portable
 from searcher.execution.pruning import PruningScheduler
 from searcher.execution.scheduler import OverfitScheduler
 from searcher.execution.search import Proposals, ProposalSearch, RecordCallback, Sink
@@ -98,13 +101,13 @@ def run_strategies(
     """
     os.environ.update(_ENVIRONMENT)
     with connected(address), tempfile.TemporaryDirectory(prefix="searcher-tune-") as scratch:
-        _check_resources(resources)
+        check_resources(resources)
         proposals = Proposals(strategies, histories, sink, survival.max_failures)
         pruning = PruningScheduler(strategies, histories)
         load = Load(
             trials=(),
             task=task,
-            folder=folder,
+            folder=portable(folder),
             stop=stop,
             cpu=resources.cpu,
             gpu=resources.gpu,
@@ -145,18 +148,25 @@ def connected(address: str | None) -> Iterator[None]:
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"include_dashboard": False} if where == "local" else {}
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(where, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ExecutionError(f"address: no Ray answers at '{where}': {str(error).splitlines()[0]}") from error
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)  # Ray puts its own in place, by which a run would end as failed
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _check_resources(resources: Resources) -> None:
-    """Tune would wait for ever for resources that no node has."""
+def check_resources(resources: Resources) -> None:
+    """Tune would wait for ever for resources that no node has.
+
+    Raises:
+        ExecutionError: says what a trial asks for, and the most that a node has.
+    """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     needed = resources.bundle()
     if any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
@@ -166,4 +176,4 @@ def _check_resources(resources: Resources) -> None:
     raise ExecutionError(f"resources: no node can give a trial what it asks for: {', '.join(short)}")
 
 
-__all__ = ["Resources", "Survival", "connected", "run_strategies"]
+__all__ = ["Resources", "Survival", "check_resources", "connected", "run_strategies"]

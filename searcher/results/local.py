@@ -73,7 +73,7 @@ class LocalFiles(Files):
     @contextlib.contextmanager
     def _temporary(self, path: str) -> Iterator[Path]:
         """A new name in a folder of this sweep's own, which only the holder of its lock clears."""
-        sweep = next(part for part in Path(path).parts if part.startswith("sweep=")).removeprefix("sweep=")
+        sweep = next((part for part in Path(path).parts if part.startswith("sweep=")), "").removeprefix("sweep=")
         temporary = self._temporaries(sweep) / secrets.token_hex(8)
         temporary.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -16,6 +16,14 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "cluster/local.sh"
 
 
+S3_USER = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""Of the S3 servers that tests start, in the environment of every node, as a role's credentials would be."""
+
+
 @dataclass(frozen=True)
 class LocalCluster:
     """A running cluster.
@@ -66,7 +74,10 @@ def local_cluster(
     """A head without CPUs and so many workers; a cluster of one's own, for tests that break it."""
     # Not pytest's folder: the path of a socket has at most 107 characters.
     parent = Path(tempfile.mkdtemp(prefix="sc-", dir="/tmp"))
-    folder, extra = parent / "c", extra or {}
+    folder, home = parent / "c", parent / "home"
+    home.mkdir()
+    # Below HOME jobs keep results that are not on shared storage.
+    extra = {"HOME": str(home)} | S3_USER | dict(extra or {})
     options = ["--workers", str(workers), "--cpus", str(cpus), "--gpus", str(gpus), "--dashboard-port", "0"]
     try:
         run_script("start", str(folder), *options, extra=extra)
