@@ -1,0 +1,159 @@
+"""Replays every recorded sweep under every rule, and draws the table and the picture of it.
+
+    python experiments/benchmarks/stopping/replay.py                    # what is missing in outcomes.csv, then both
+    python experiments/benchmarks/stopping/replay.py friedman-cosine    # these sweeps only, anew
+
+`outcomes.csv` has a row for each sweep and rule; `outcomes.md` is the table, `outcomes.png` the picture.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from tasks import DEVELOPED_ON, FRESH, HELD_OUT
+
+from searcher.algorithms.replay import Curve
+from searcher.replaying import ALONE, Spec, read_curves, replay_table
+
+HERE = Path(__file__).parent
+OUTCOMES = HERE / "outcomes.csv"
+ORDERS, RESAMPLES = 3, 200
+GROUPS = {"developed on": DEVELOPED_ON, "held out": HELD_OUT, "fresh": FRESH}
+ENDS_ABOVE = 0.1
+"""A trial over-fits that ends by this fraction above its lowest test loss, means of 3 epochs both."""
+
+
+def families(epochs: int) -> dict[str, list[Spec]]:
+    """Each rule over the range of its main parameter; grace periods are fractions of a run."""
+    shares = [max(1, round(share * epochs)) for share in (0.1, 0.25, 0.5, 0.75)]
+    return {
+        "default": ["default"],
+        "default, each trial by itself": [ALONE],
+        "GL (Prechelt)": [{"rule": "gl", "alpha": alpha} for alpha in (5, 20)],
+        "PQ (Prechelt)": [{"rule": "pq", "alpha": alpha} for alpha in (0.5, 2)],
+        "UP (Prechelt)": [{"rule": "up", "s": s} for s in (1, 2, 3)],
+        "patience": [{"rule": "patience", "reports": n} for n in (5, 10, 20)],
+        "Tune ASHA": [
+            "tune_asha",
+            *({"rule": "tune_asha", "grace_period": g, "reduction_factor": 2} for g in shares[1:]),
+        ],
+        "Tune median": [{"rule": "tune_median", "grace_period": g} for g in shares[:3]],
+        "Tune plateau": [{"rule": "tune_plateau", "std": std} for std in (0.01, 0.001)],
+        "Optuna median": [{"rule": "optuna_median", "n_warmup_steps": g} for g in shares[1:3]],
+        "Optuna patient": [{"rule": "optuna_patient", "patience": 20}],
+    }
+
+
+def main() -> None:
+    matplotlib.use("Agg")
+    asked = sys.argv[1:]
+    known = pd.read_csv(OUTCOMES) if OUTCOMES.exists() else pd.DataFrame({"sweep": []})
+    for path in sorted((HERE / "curves").glob("*.parquet")):
+        if path.stem in asked or (not asked and path.stem not in set(known["sweep"])):
+            known = pd.concat([known[known["sweep"] != path.stem], measure(path)])
+            known.to_csv(OUTCOMES, index=False, float_format="%.5g")
+            print(path.stem, flush=True)
+    if not asked:
+        (HERE / "outcomes.md").write_text(table(known))
+        draw(known, HERE / "outcomes.png")
+
+
+def measure(path: Path) -> pd.DataFrame:
+    curves = read_curves(path)
+    given = [
+        (family, variant, spec)
+        for family, specs in families(len(curves[0].observations)).items()
+        for variant, spec in enumerate(specs)
+    ]
+    frame = replay_table(curves, [spec for *_, spec in given], orders=ORDERS, resamples=RESAMPLES)
+    frame.insert(0, "sweep", path.stem)
+    frame.insert(1, "over_fitting", overfitting(curves))
+    frame.insert(2, "family", [family for family, *_ in given])
+    frame.insert(3, "variant", [variant for _, variant, _ in given])
+    return frame
+
+
+def overfitting(curves: Sequence[Curve]) -> float:
+    """The fraction of the trials that over-fit by `ENDS_ABOVE`."""
+    levels = [np.convolve([o.test_loss for o in curve.observations], np.ones(3) / 3, "valid") for curve in curves]
+    return float(np.mean([level[-1] > (1 + ENDS_ABOVE) * np.nanmin(level) for level in levels]))
+
+
+def kind(outcomes: pd.DataFrame) -> pd.Series:
+    """Of each row's sweep: `1cycle`, `over-fits` (half of the trials), `does not` (an eighth), `some do`."""
+    share = outcomes["over_fitting"]
+    kinds = np.select([share >= 0.5, share <= 0.125], ["over-fits", "does not"], "some do")
+    return pd.Series(np.where(outcomes["sweep"].str.endswith("one_cycle"), "1cycle", kinds), outcomes.index)
+
+
+def summary(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """By rule: the mean fraction saved in each kind of sweep, the mean and the worst regret over all sweeps."""
+    outcomes = outcomes.assign(kind=kind(outcomes))
+    keys = ["family", "variant"]
+    saved = outcomes.pivot_table("saved", keys, "kind")
+    regret = outcomes.groupby(keys)["loss_regret"].agg(["mean", "max"])
+    lost = outcomes.groupby(keys)["loss_regret"].apply(lambda values: int((values > 0.01).sum()))
+    names = {"max": "worst_regret", "mean": "mean_regret"}
+    return saved.join(regret.rename(columns=names)).join(lost.rename("sweeps_lost"))
+
+
+def table(outcomes: pd.DataFrame) -> str:
+    """The summary of all rules, and the default rule sweep by sweep, in Markdown."""
+    rows = summary(outcomes)
+    names = outcomes.drop_duplicates(["family", "variant"]).set_index(["family", "variant"])["rule"]
+    kinds = ["over-fits", "some do", "does not", "1cycle"]
+    counts = outcomes.drop_duplicates("sweep").pipe(kind).value_counts()
+    heads = [f"{name} ({counts.get(name, 0)})" for name in kinds]
+    lines = [
+        f"| rule | {' | '.join(heads)} | worst regret | mean regret | sweeps with more than 1 % |",
+        "| --- |" + " ---: |" * 7,
+    ]
+    for family in families(100):
+        for key, row in rows[rows.index.get_level_values("family") == family].iterrows():
+            label = family if family.startswith("default") else f"{family}: {names[key]}"
+            saved = " | ".join(f"{100 * row[name]:.0f} %" if name in row else "" for name in kinds)
+            lines.append(
+                f"| {label} | {saved} | {100 * row['worst_regret']:.1f} % | {100 * row['mean_regret']:.1f} % "
+                f"| {row['sweeps_lost']:.0f} |"
+            )
+    lines += ["", "| sweep | recorded as | trials that over-fit | saved | by itself | regret | accuracy lost |"]
+    lines += ["| --- | --- |" + " ---: |" * 5]
+    single = outcomes[outcomes["family"] == "default, each trial by itself"].set_index("sweep")
+    group = {task: name for name, tasks in GROUPS.items() for task in tasks}
+    for row in outcomes[outcomes["family"] == "default"].sort_values("sweep").itertuples():
+        lost = "" if np.isnan(row.accuracy_regret) else f"{100 * row.accuracy_regret:.1f} points"
+        interval = f"{100 * row.saved:.0f} % ({100 * row.saved_low:.0f} to {100 * row.saved_high:.0f})"
+        lines.append(
+            f"| {row.sweep} | {group[row.sweep.split('-')[0]]} | {100 * row.over_fitting:.0f} % | {interval} "
+            f"| {100 * single.saved[row.sweep]:.0f} % | {100 * row.loss_regret:.2f} % | {lost} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def draw(outcomes: pd.DataFrame, path: Path) -> None:
+    """Savings where trials over-fit, against the worst regret of any sweep; the target lies left of the line."""
+    import matplotlib.pyplot as plt
+
+    rows = summary(outcomes)
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    for family in families(100):
+        points = rows[rows.index.get_level_values("family") == family]
+        style = {"marker": "*", "markersize": 16} if family.startswith("default") else {"marker": "o"}
+        axes.plot(100 * points["worst_regret"], 100 * points["over-fits"], label=family, lw=0.8, **style)
+    axes.set_xscale("symlog", linthresh=1)
+    axes.axvline(1, color="grey", lw=0.8, ls="--")
+    axes.set_xlabel("worst loss of the best test loss in any of the sweeps, %")
+    axes.set_ylabel("epochs saved in sweeps that over-fit, mean, %")
+    axes.legend(fontsize=8, loc="lower right")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
