@@ -1,6 +1,6 @@
 """The training loop: one trial in, its records out.
 
-Reads from top to bottom: `run_trial` -> `_train` or `_range_test` -> `_Run.step`. Tensor splits live on the
+Reads from top to bottom: `run_trial` -> `_train` or `_range_test` -> `Run.step`. Tensor splits live on the
 device and are indexed by a permutation; learning rate and momentum are set at every step; losses stay on the
 device and are fetched once an epoch. The seed fixes the model's weights, the order of the samples and dropout,
 so the same trial on the same machine gives the same curve.
@@ -129,9 +129,9 @@ def _train(
 
 def _begin(
     task: Task, trial: Trial, device: torch.device, saved: Checkpoint | None
-) -> tuple[_Run, list[EpochRecord]]:
+) -> tuple[Run, list[EpochRecord]]:
     """The run as it was saved with the epochs that it has behind it; else a fresh one and none."""
-    run = _Run(task, trial, device)
+    run = Run(task, trial, device)
     if saved is None:
         return run, []
     try:
@@ -141,13 +141,13 @@ def _begin(
         # Of another version of the task's code, or of torch.
         log.warning("trial %s starts anew, its checkpoint does not fit: %s", trial.trial_id, error)
         torch.manual_seed(trial.seed)
-        return _Run(task, trial, device), []
+        return Run(task, trial, device), []
 
 
 def _range_test(task: Task, record: TrialRecord, emit: Emit, device: torch.device) -> TrialRecord:
     """Steps of a rising learning rate until the length is reached or the training loss has diverged."""
     trial = record.trial
-    run = _Run(task, trial, device)
+    run = Run(task, trial, device)
     course = RangeTestCourse(record, emit)
     batches = endless(task.train, trial.configuration.batch_size, device, run.order)
     for step, (inputs, targets) in enumerate(batches):
@@ -158,7 +158,7 @@ def _range_test(task: Task, record: TrialRecord, emit: Emit, device: torch.devic
     return course.record
 
 
-class _Run:
+class Run:
     """A fresh model, its optimizer, the generator that shuffles its samples, and the best weights so far."""
 
     def __init__(self, task: Task, trial: Trial, device: torch.device) -> None:

@@ -1,0 +1,183 @@
+"""How fast a task's trials are trained alone and in a batch on this machine: measured once, then remembered.
+
+The measurements stand in `speeds.json` in the data folder (see `searcher.training.builtin.packages`), by the
+machine, the versions, the model and the group. A carrier that measures holds a lock, so that carriers which begin
+together choose alike. Where the folder takes no file, every process measures for itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from searcher.algorithms.packing import (
+    LEAST_STEPS,
+    WORKING_BYTES,
+    Packing,
+    Speeds,
+    choose,
+    compiling_may_pay,
+    one_by_one,
+    widest,
+)
+from searcher.records import Trial
+from searcher.training.builtin.packages import data_folder
+from searcher.training.data import TensorSplit
+from searcher.training.loop import Run, device_name, seeded
+from searcher.training.stack import Stack, rates_of, stack_for
+from searcher.training.tasks import Task
+
+log = logging.getLogger(__name__)
+
+ROUND_SECONDS = 0.05
+"""How long one round of a measurement takes, at least a step; the fastest of `ROUNDS` counts."""
+
+ROUNDS = 6
+
+LONGEST_STEP = 0.05
+"""Seconds. A model whose step alone takes longer fills the processor, and would take minutes to compile."""
+
+
+def packing_for(task: Task, trial: Trial, device: torch.device, steps: int, workers: int) -> Packing:
+    """How the trials of this one's group are to be trained here; measured if that is not remembered.
+
+    Args:
+        trial: any of the group.
+        steps: that the sweep as a whole makes for the group.
+        workers: carriers at a time.
+    """
+    if steps < LEAST_STEPS:
+        return one_by_one("there is too little to train")
+    if not isinstance(task.train, TensorSplit) or not isinstance(task.test, TensorSplit):
+        return one_by_one("cannot be fused: its splits are data sets that a loader reads, not tensors")
+    key = _key(task, trial, device)
+    with _memory() as known:
+        speeds = Speeds(**known[key]) if key in known else _measure(task, trial, device)
+        wanted = speeds.alone < LONGEST_STEP and compiling_may_pay(steps, speeds.alone, workers)
+        if wanted and speeds.compiled is None and not speeds.fault and has_compiler(device):
+            speeds = replace(speeds, compiled=_compiled(task, trial, device, speeds.width))
+        known[key] = asdict(speeds)
+    return choose(speeds, steps, workers)
+
+
+def has_compiler(device: torch.device) -> bool:
+    """Whether `torch.compile` can make machine code: on a CPU it needs a C++ compiler."""
+    return device.type == "cuda" or any(map(shutil.which, (os.environ.get("CXX") or "g++", "clang++")))
+
+
+def _measure(task: Task, trial: Trial, device: torch.device) -> Speeds:
+    with seeded(trial.seed, device):
+        run = Run(task, trial, device)
+    moments = 1 if trial.configuration.optimizer == "sgd" else 2
+    free = torch.cuda.mem_get_info(device)[0] // 8 if device.type == "cuda" else WORKING_BYTES
+    width = widest(sum(value.numel() for value in run.model.parameters()), moments, free)
+    assert isinstance(task.train, TensorSplit)
+    inputs, targets = (part[: trial.configuration.batch_size] for part in task.train.on(device))
+    alone = _seconds(lambda: run.step(inputs, targets, 1e-6, 0.9), device)
+    try:
+        stack = Stack(task, trial.configuration.optimizer, width, device)
+        return Speeds(width, alone, _seconds(_step(stack, len(inputs)), device) / width)
+    except Exception as error:  # whatever a user's model does that cannot be batched
+        fault = " ".join(str(error).split())[:300] or type(error).__name__
+        return Speeds(width, alone, fault=fault)
+
+
+def _compiled(task: Task, trial: Trial, device: torch.device, width: int) -> float | None:
+    began = time.perf_counter()
+    try:
+        # The stack that the trials will use, so that it is compiled once.
+        stack = stack_for(task, trial.configuration.optimizer, width, device, True, False)
+        step = _step(stack, min(trial.configuration.batch_size, len(task.train)))
+        step()
+        log.info("compiling the step took %.1f s", time.perf_counter() - began)
+        return _seconds(step, device) / width
+    except Exception as error:
+        log.warning("the step cannot be compiled: %s", " ".join(str(error).split())[:300])
+        return None
+
+
+def _step(stack: Stack, batch: int) -> Callable[[], object]:
+    index = torch.arange(batch, device=stack.device).repeat(stack.width, 1)
+    rates = torch.tensor(rates_of(1e-6, 0.9, 0.0, 1), device=stack.device)[:, None].repeat(1, stack.width)
+    return lambda: stack.step(index, rates)
+
+
+def _seconds(step: Callable[[], object], device: torch.device) -> float:
+    """Of one step: the mean of the fastest round."""
+
+    def timed(count: int) -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        began = time.perf_counter()
+        for _ in range(count):
+            step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return (time.perf_counter() - began) / count
+
+    timed(2)
+    count = max(1, min(100, int(ROUND_SECONDS / timed(1))))
+    return min(timed(count) for _ in range(ROUNDS))
+
+
+def _key(task: Task, trial: Trial, device: torch.device) -> str:
+    assert isinstance(task.train, TensorSplit)
+    with seeded(trial.seed, device):
+        model = task.model()
+    shapes = [(name, tuple(value.shape)) for name, value in model.state_dict().items()]
+    identity = (
+        f"{_processor()} {os.cpu_count()} {torch.get_num_threads()} {device_name(device)} {torch.__version__} "
+        f"{model} {shapes} {tuple(task.train.inputs.shape[1:])} {task.train.inputs.dtype} "
+        f"{getattr(task.loss, '__qualname__', task.loss)} "
+        f"{trial.configuration.batch_size} {trial.configuration.optimizer}"
+    )
+    return hashlib.sha256(identity.encode()).hexdigest()[:24]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+@contextmanager
+def _memory() -> Iterator[dict[str, dict[str, Any]]]:
+    """What is remembered, by key; what it holds at the end is remembered. Others wait meanwhile."""
+    file = data_folder() / "speeds.json"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(file.with_suffix(".lock"), "w")  # noqa: SIM115  # closed below, which also unlocks it
+    except OSError as error:
+        log.warning("speeds are not remembered: %s", error)
+        yield {}
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            known = json.loads(file.read_text())
+        except (OSError, ValueError):
+            known = {}
+        before = json.dumps(known)
+        yield known
+        if json.dumps(known) != before:
+            temporary = file.with_suffix(f".{os.getpid()}.tmp")
+            temporary.write_text(json.dumps(known, indent=1))
+            temporary.replace(file)
+
+
+__all__ = ["has_compiler", "packing_for"]
