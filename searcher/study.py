@@ -127,6 +127,7 @@ def run(
                     vault=vault_of(sweep.results, sweep.name, writer.created),
                     checkpoint_every=sweep.checkpoint_every,
                 ),
+                fuse=sweep.fuse == "auto",
                 address=address,
             )
     return open_results(sweep.results)

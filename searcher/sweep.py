@@ -24,6 +24,7 @@ from searcher.sweep_fields import (
     CountFromZero,
     Cpus,
     FolderName,
+    FuseMode,
     Gpus,
     Items,
     Model,
@@ -90,6 +91,7 @@ class Sweep(Model):
         description="a list of strategies, such as - grid: {lr: [0.1, 0.01], ...}"
     )
     stop: StopSpec = StopSpec.model_construct(overfit="default")
+    fuse: FuseMode = "auto"
     resources: ResourcesSpec = ResourcesSpec()
     results: Text = "results"
     max_failures: CountFromZero = 3

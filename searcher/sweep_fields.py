@@ -119,6 +119,8 @@ TaskName = Annotated[
 ScheduleName = Annotated[str, _one_of([name for name in SCHEDULES if not name.startswith("range_")])]
 MomentumScheduleName = Annotated[str, _one_of(MOMENTUM_SCHEDULES)]
 RampName = Annotated[str, _one_of(["exponential", "linear"])]
+FuseMode = Annotated[str, _one_of(["auto", "off"])]
+"""Whether trials may be trained in one batch: where that pays, or never."""
 OptimizerName = Annotated[str, _one_of(["sgd", "adamw"])]
 Pruner = Annotated[Literal["none", "median"], _one_of(["none", "median"])]
 Factor = Annotated[float, _number("must be a number greater than 1", lambda value: value > 1)]

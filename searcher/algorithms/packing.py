@@ -8,7 +8,7 @@ of it: so a sweep that is resumed chooses as it did before, and gives the same n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from searcher.records import Kind, Trial
@@ -122,12 +122,12 @@ def choose(speeds: Speeds, steps: int, workers: int) -> Packing:
     return Packing(speeds.width, compiled, told)
 
 
-def planned_steps(trials: Iterable[Trial], steps_per_epoch: Mapping[int, int]) -> dict[Group, int]:
-    """Steps of each group, summed over its trials; `steps_per_epoch` by batch size."""
+def planned_steps(trials: Iterable[Trial], steps_per_epoch: Callable[[int], int]) -> dict[Group, int]:
+    """Steps of each group, summed over its trials; `steps_per_epoch` tells them for a batch size."""
     steps: dict[Group, int] = {}
     for trial in trials:
         group = group_of(trial)
-        each = steps_per_epoch[group.batch_size] if trial.kind is Kind.TRAIN else 1
+        each = steps_per_epoch(group.batch_size) if trial.kind is Kind.TRAIN else 1
         steps[group] = steps.get(group, 0) + trial.length * each
     return steps
 

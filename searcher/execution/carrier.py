@@ -15,13 +15,16 @@ from typing import Any
 import torch
 from ray import tune
 
+from searcher.algorithms.packing import Packing
 from searcher.algorithms.stopping import rule_from
 from searcher.errors import SearcherError
 from searcher.execution.packaged import on_this_node
 from searcher.records import EpochRecord, Kind, Record, Status, Trial, TrialRecord
 from searcher.training.batch_probe import run_probe
 from searcher.training.checkpoints import CHECKPOINT_EVERY, Checkpoints, Vault
+from searcher.training.fused import run_trials
 from searcher.training.loop import device_name, run_trial
+from searcher.training.measuring import packing_for
 from searcher.training.tasks import load_task
 
 REPORT_EVERY = 0.5
@@ -37,6 +40,10 @@ SO_FAR = "so_far"
 """The key of the pair (last epoch, record that holds if the trial ends there) in a report of a judged trial."""
 
 
+PACKING = "packing"
+"""The key of the `Packing` of a carrier's trials in its first report."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Load:
     """What a carrier carries.
@@ -47,6 +54,7 @@ class Load:
         cpu, gpu: the carrier's share; torch uses as many threads as it has whole CPUs.
         judged: its one trial may be pruned, so that every epoch but the last is reported at once.
         vault, checkpoint_every, begun: see `searcher.training.checkpoints.Checkpoints`.
+        steps, workers: see `searcher.training.measuring.packing_for`.
     """
 
     trials: Sequence[Trial]
@@ -59,10 +67,12 @@ class Load:
     vault: Vault | None = None
     checkpoint_every: float = CHECKPOINT_EVERY
     begun: frozenset[str] = frozenset()
+    steps: int = 0
+    workers: int = 1
 
 
 def carry(config: dict[str, Any]) -> None:
-    """The Tune trainable: trains the trials of `config["load"]` one after another."""
+    """The Tune trainable: trains the trials of `config["load"]`, together or one after another."""
     load: Load = config[LOAD]
     torch.set_num_threads(max(1, int(load.cpu)))
     device = torch.device("cuda" if load.gpu else "cpu")
@@ -75,10 +85,17 @@ def carry(config: dict[str, Any]) -> None:
         for trial in load.trials:
             report.add(failed(trial, str(error), node=platform.node()))
     else:
-        for trial in load.trials:
-            if trial.kind is Kind.BATCH_PROBE:
-                run_probe(load.task, load.folder, trial, report.add, device)
-            else:
+        first = load.trials[0]
+        if first.kind is Kind.BATCH_PROBE:
+            run_probe(load.task, load.folder, first, report.add, device)
+            report.send()
+            return
+        packing = packing_for(task, first, device, load.steps, load.workers)
+        report.packing = packing
+        if packing.fused:
+            run_trials(task, load.trials, rule, report.add, device, packing)
+        else:
+            for trial in load.trials:
                 run_trial(task, trial, rule, report.add, device, checkpoints)
     report.send()
 
@@ -97,6 +114,8 @@ class _Report:
     def __init__(self, load: Load, device: str, checkpoints: Checkpoints) -> None:
         self._load = load
         self._checkpoints = checkpoints
+        self.packing: Packing | None = None
+        """To be told to the driver, once."""
         self._counts = {"trials": len(load.trials), "stopped": 0, "finished": 0}
         self._waiting: list[Record] = []
         self._sent = time.monotonic()
@@ -120,8 +139,9 @@ class _Report:
 
     def send(self, more: Mapping[str, Any] | None = None) -> None:
         records, self._waiting, self._sent = self._waiting, [], time.monotonic()
+        told, self.packing = {PACKING: self.packing} if self.packing else {}, None
         try:
-            tune.report({RECORDS: records, "carrier": dict(self._counts), **(more or {})})
+            tune.report({RECORDS: records, "carrier": dict(self._counts), **told, **(more or {})})
         finally:
             # Returns, or is unwound by a stop, once the driver has the records; until then a checkpoint is needed.
             for record in records:

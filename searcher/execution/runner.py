@@ -20,6 +20,7 @@ from searcher.algorithms.strategies.base import Strategy
 from searcher.errors import ExecutionError
 from searcher.execution.carrier import Load, carry
 from searcher.execution.packaged import portable
+from searcher.execution.packer import Packer
 from searcher.execution.pruning import PruningScheduler
 from searcher.execution.scheduler import OverfitScheduler
 from searcher.execution.search import Proposals, ProposalSearch, RecordCallback, Sink
@@ -82,6 +83,7 @@ def run_strategies(
     stop: Any,
     resources: Resources,
     survival: Survival,
+    fuse: bool = True,
     address: str | None = None,
 ) -> None:
     """Trains what the strategies propose until they are done; blocks.
@@ -93,6 +95,7 @@ def run_strategies(
         task, folder: see `searcher.training.tasks.load_task`.
         stop: the stopping rule, see `searcher.algorithms.stopping.rule_from`.
         survival: what is done when processes and nodes die.
+        fuse: whether trials may be trained in one batch, where that pays.
         address: of a Ray cluster; None: RAY_ADDRESS where it is set, else a Ray of our own on this machine.
 
     Raises:
@@ -102,7 +105,8 @@ def run_strategies(
     os.environ.update(_ENVIRONMENT)
     with connected(address), tempfile.TemporaryDirectory(prefix="searcher-tune-") as scratch:
         check_resources(resources)
-        proposals = Proposals(strategies, histories, sink, survival.max_failures)
+        packer = Packer(strategies, _workers(resources), fuse)
+        proposals = Proposals(strategies, histories, sink, survival.max_failures, packer)
         pruning = PruningScheduler(strategies, histories)
         load = Load(
             trials=(),
@@ -113,8 +117,9 @@ def run_strategies(
             gpu=resources.gpu,
             vault=survival.vault,
             checkpoint_every=survival.checkpoint_every,
+            workers=packer.workers,
         )
-        search = ProposalSearch(proposals, pruning, load)
+        search = ProposalSearch(proposals, pruning, packer, load)
         tuner = Tuner(
             tune.with_resources(carry, PlacementGroupFactory([resources.bundle()])),
             tune_config=TuneConfig(
@@ -174,6 +179,14 @@ def check_resources(resources: Resources) -> None:
     most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in needed}
     short = [f"{name} {needed[name]:g} (the most that a node has is {most[name]:g})" for name in needed]
     raise ExecutionError(f"resources: no node can give a trial what it asks for: {', '.join(short)}")
+
+
+def _workers(resources: Resources) -> int:
+    """How many carriers the nodes that are there hold at a time."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    needed = resources.bundle()
+    room = sum(min(int(node.get(name, 0) / amount) for name, amount in needed.items()) for node in nodes)
+    return max(1, min(room, resources.max_concurrent or room))
 
 
 __all__ = ["Resources", "Survival", "check_resources", "connected", "run_strategies"]

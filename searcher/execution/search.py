@@ -16,8 +16,10 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.search import Searcher
 
+from searcher.algorithms.packing import Packing, group_of
 from searcher.algorithms.strategies.base import Strategy
-from searcher.execution.carrier import LOAD, RECORDS, SO_FAR, Load, failed
+from searcher.execution.carrier import LOAD, PACKING, RECORDS, SO_FAR, Load, failed
+from searcher.execution.packer import Packer
 from searcher.execution.pruning import PruningScheduler
 from searcher.records import History, Record, Status, Trial, TrialRecord
 
@@ -46,8 +48,9 @@ class Proposals:
         histories: Mapping[str, History],
         sink: Sink,
         max_failures: int,
+        packer: Packer,
     ) -> None:
-        self._strategies = strategies
+        self._packer = packer
         self._histories = histories
         self._sink = sink
         self._max_failures = max_failures
@@ -55,20 +58,23 @@ class Proposals:
         self._again: deque[Trial] = deque()
         self._failures: dict[str, _Failures] = {}
 
-    def next(self) -> Trial | None:
-        """The next trial, the strategies taking turns; None when each waits for results, or is done.
+    def next(self) -> list[Trial]:
+        """What the next carrier takes, the strategies taking turns; nothing when each waits or is done.
 
         Trials that failed come first: their checkpoints and their data may still be at hand.
         """
         if self._again:
-            return self._again.popleft()
+            return [self._again.popleft()]
         for label in list(self._turns):
             self._turns.remove(label)
             self._turns.append(label)
-            if trials := self._strategies[label].propose(self._histories[label], 1):
-                self._histories[label].start(trials[0])
-                return trials[0]
-        return None
+            history = self._histories[label]
+            if proposals := self._packer.proposals(label, history):
+                trials = self._packer.load(proposals)
+                for trial in trials:
+                    history.start(trial)
+                return trials
+        return []
 
     @property
     def waiting(self) -> bool:
@@ -89,12 +95,19 @@ class Proposals:
                 self._failures.pop(record.trial_id, None)
 
     def lost(self, load: Load, reason: str) -> None:
-        """Those trials of a carrier that came to no end before it did have failed."""
-        self.take(
-            failed(trial, reason)
+        """Those trials of a carrier that came to no end before it did have failed.
+
+        Where it carried several it is not known which of them it died of: each is started again on its own.
+        """
+        running = [
+            trial
             for trial in load.trials
             if trial.trial_id in self._histories[trial.strategy].running and trial not in self._again
-        )
+        ]
+        if len(load.trials) > 1:
+            self._again.extend(running)
+        else:
+            self.take(failed(trial, reason) for trial in running)
 
     def _starts_again(self, record: Record) -> bool:
         if not isinstance(record, TrialRecord) or record.status is not Status.FAILED:
@@ -117,24 +130,30 @@ class ProposalSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
     Keeps no state of its own: after a crash everything is rebuilt from the results, so nothing is saved.
     """
 
-    def __init__(self, proposals: Proposals, pruning: PruningScheduler, load: Load) -> None:
+    def __init__(self, proposals: Proposals, pruning: PruningScheduler, packer: Packer, load: Load) -> None:
         super().__init__(metric="done", mode="max")
         self._proposals = proposals
+        self._packer = packer
         self._pruning = pruning
         self._load = load
         self._carriers: dict[str, Load] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        trial = self._proposals.next()
-        if trial is None:
+        trials = self._proposals.next()
+        if not trials:
             return None if self._proposals.waiting else Searcher.FINISHED
         self._carriers[trial_id] = replace(
             self._load,
-            trials=(trial,),
-            judged=self._pruning.judges(trial),
-            begun=frozenset([trial.trial_id] if self._proposals.begun(trial) else []),
+            trials=tuple(trials),
+            judged=self._pruning.judges(trials[0]),
+            begun=frozenset(trial.trial_id for trial in trials if self._proposals.begun(trial)),
+            steps=self._packer.steps(trials[0]),
         )
         return {LOAD: self._carriers[trial_id]}
+
+    def learn(self, trial_id: str, packing: Packing) -> None:
+        """How a carrier found that its trials, and others like them, are best trained."""
+        self._packer.learn(group_of(self._carriers[trial_id].trials[0]), packing)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if error:
@@ -172,6 +191,8 @@ class RecordCallback(Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        if packing := result.pop(PACKING, None):
+            self._search.learn(trial.trial_id, packing)
         self._proposals.take(result.pop(RECORDS, ()))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

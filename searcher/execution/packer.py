@@ -1,0 +1,79 @@
+"""How the trials of a sweep are spread over its carriers. What that depends on is in `algorithms.packing`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+from searcher.algorithms.packing import WIDEST, Group, Packing, group_of, planned_steps, share
+from searcher.algorithms.strategies.base import Listed, Strategy
+from searcher.algorithms.strategies.one_cycle import OneCycle
+from searcher.records import History, Kind, Trial
+
+log = logging.getLogger(__name__)
+
+ROUNDS_AHEAD = 8
+"""So many full batches for every worker are looked at to make up a carrier's load."""
+
+MOST_COUNTED = 100_000
+"""Trials of a strategy that are counted to know what a group has to train; more are surely enough."""
+
+
+class Packer:
+    """Makes up loads.
+
+    Args:
+        strategies: by label.
+        workers: carriers at a time.
+        fuse: False: every trial is trained alone.
+    """
+
+    def __init__(self, strategies: Mapping[str, Strategy], workers: int, fuse: bool) -> None:
+        self.workers = workers
+        self._strategies = strategies
+        self._packings: dict[Group, Packing] = {}
+        self._steps = _planned(strategies) if fuse else {}
+
+    def proposals(self, label: str, history: History) -> list[Trial]:
+        """What the strategy has to propose: one trial, or more where it does not wait for the result of each."""
+        strategy = self._strategies[label]
+        ahead = self.workers * WIDEST * ROUNDS_AHEAD if isinstance(strategy, Listed | OneCycle) else 1
+        return strategy.propose(history, ahead)
+
+    def load(self, proposals: Sequence[Trial]) -> list[Trial]:
+        """Those of the proposals that the next carrier takes."""
+        return share(proposals, self.workers, self._packings.get(group_of(proposals[0])))
+
+    def steps(self, trial: Trial) -> int:
+        """What the sweep as a whole trains of the trial's group; 0 where it is not to be fused."""
+        if not isinstance(self._strategies.get(trial.strategy), Listed | OneCycle):
+            return 0
+        return self._steps.get(group_of(trial), 0)
+
+    def learn(self, group: Group, packing: Packing) -> None:
+        """What a carrier found out about a group."""
+        if group not in self._packings:
+            how = f"in batches of {packing.width}" if packing.fused else "one after another"
+            compiled = ", compiled" if packing.compiled else ""
+            what = f"{group.task}, {group.kind}, batch size {group.batch_size}, {group.optimizer}"
+            log.info("%s: trained %s%s: %s", what, how, compiled, packing.reason)
+        self._packings[group] = packing
+
+
+def _planned(strategies: Mapping[str, Strategy]) -> dict[Group, int]:
+    """Steps of each group over the whole sweep, whatever has been done of it already."""
+    steps: dict[Group, int] = {}
+    for strategy in strategies.values():
+        if not isinstance(strategy, Listed | OneCycle):
+            continue
+        known = strategy.trials() if isinstance(strategy, Listed) else strategy.propose(History(), MOST_COUNTED)
+        mine = planned_steps(islice(known, MOST_COUNTED), strategy.task.steps_per_epoch)
+        if isinstance(strategy, OneCycle):
+            # Only its first stage is known. What follows has the same batches.
+            for group in list(mine):
+                following = Group(group.task, Kind.TRAIN, group.batch_size, group.optimizer)
+                mine[following] = strategy.plan().samples // group.batch_size
+        for group, count in mine.items():
+            steps[group] = steps.get(group, 0) + count
+    return steps

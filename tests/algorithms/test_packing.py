@@ -1,0 +1,91 @@
+"""Packing, from cases worked out by hand."""
+
+import math
+
+import pytest
+
+from searcher.algorithms.packing import (
+    COMPILE_SECONDS,
+    Group,
+    Packing,
+    Speeds,
+    choose,
+    group_of,
+    planned_steps,
+    share,
+    widest,
+    width_for,
+)
+from searcher.records import Configuration, Kind, Trial
+
+
+def trial(number: int = 0, *, batch_size: int = 32, kind: Kind = Kind.TRAIN, length: int = 2) -> Trial:
+    configuration = Configuration(
+        lr=0.1 + number, momentum=0.9, weight_decay=0.0, batch_size=batch_size, schedule="constant"
+    )
+    return Trial(task="t", strategy="s", configuration=configuration, seed=0, length=length, kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("speeds", "steps", "way"),
+    [
+        (Speeds(16, alone=1e-3, fused=4e-4), 100_000, (16, False)),
+        (Speeds(16, alone=1e-3, fused=1.2e-3), 100_000, (1, False)),
+        (Speeds(16, alone=1e-3, fused=0.97e-3), 100_000, (1, False)),  # too little gained
+        # Two carriers: 50 s alone; compiled 5 s, and 15 s to compile.
+        (Speeds(16, alone=1e-3, fused=9e-4, compiled=1e-4), 100_000, (16, True)),
+        # 25 s alone, 5 s eager, and compiled 2.5 s and 15 s.
+        (Speeds(16, alone=1e-3, fused=2e-4, compiled=1e-4), 50_000, (16, False)),
+        # Compiling would not repay itself: what it measured once does not count then.
+        (Speeds(16, alone=1e-3, fused=2e-3, compiled=1e-6), 30_000, (1, False)),
+        (Speeds(16, alone=1e-3, fault="it looks at a value"), 100_000, (1, False)),
+    ],
+)
+def test_the_fastest_way_is_chosen(speeds: Speeds, steps: int, way: tuple[int, bool]) -> None:
+    assert COMPILE_SECONDS == 15
+    packing = choose(speeds, steps, workers=2)
+    assert (packing.width, packing.compiled) == way
+    assert packing.reason
+
+
+def test_why_a_model_is_not_fused_is_said() -> None:
+    assert choose(Speeds(2, 1.0, math.inf, None, "it looks at a value"), 10, 1).reason == (
+        "cannot be fused: it looks at a value"
+    )
+
+
+@pytest.mark.parametrize(("trials", "width"), [(1, 2), (2, 2), (3, 4), (4, 4), (5, 8), (16, 16), (17, 32)])
+def test_widths_are_powers_of_two(trials: int, width: int) -> None:
+    assert width_for(trials) == width
+
+
+@pytest.mark.parametrize(
+    ("parameters", "moments", "free", "width"),
+    [
+        (15_210, 1, 8 << 20, 16),  # 183 kB each: 45 would fit
+        (78_000, 1, 8 << 20, 8),  # 936 kB each
+        (78_000, 2, 8 << 20, 4),  # 1,248 kB each: 6 would fit
+        (10_000_000, 1, 8 << 20, 2),
+    ],
+)
+def test_the_width_is_bounded_by_memory(parameters: int, moments: int, free: int, width: int) -> None:
+    assert widest(parameters, moments, free) == width
+
+
+def test_steps_are_counted_by_group() -> None:
+    trials = [trial(0), trial(1), trial(0, batch_size=64), trial(0, kind=Kind.RANGE_TEST, length=70)]
+    steps = planned_steps(trials, lambda batch_size: 320 // batch_size)
+    assert steps == {
+        Group("t", Kind.TRAIN, 32, "sgd"): 2 * 2 * 10,
+        Group("t", Kind.TRAIN, 64, "sgd"): 2 * 5,
+        Group("t", Kind.RANGE_TEST, 32, "sgd"): 70,
+    }
+
+
+def test_a_load_is_an_equal_share_of_one_group_and_less_of_it_one_by_one() -> None:
+    trials = [trial(number, batch_size=(32, 64)[number % 2]) for number in range(40)]
+    assert share(trials, 2, None) == trials[0:20:2]
+    assert share(trials, 2, Packing(16, True, "fast")) == trials[0:20:2]
+    assert share(trials, 2, Packing(1, False, "slow")) == trials[0:4:2]
+    assert share(trials[:1], 8, Packing(1, False, "slow")) == trials[:1]
+    assert {group_of(one) for one in share(trials[1:], 1, None)} == {group_of(trials[1])}
