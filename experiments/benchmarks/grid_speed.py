@@ -2,8 +2,8 @@
 
     python experiments/benchmarks/grid_speed.py --repeats 3
 
-The 48-point grid of the built-in task `digits`, one seed, 20 epochs, nothing stopped early. Prints the wall time
-of each run and the ratio of each pair, its mean and its spread.
+The 48-point grid of `digits` or the 256-point grid of `mnist1d_mlp`, one seed, 20 epochs, nothing stopped early.
+Prints the wall time of each run and the ratio of each pair, its mean and its spread.
 """
 
 from __future__ import annotations
@@ -22,11 +22,21 @@ from pathlib import Path
 import yaml
 
 HERE = Path(__file__).parent
-AXES = {
-    "lr": [0.003, 0.01, 0.03, 0.1, 0.3, 1.0],
-    "weight_decay": [0.0, 1e-5, 1e-4, 1e-3],
-    "momentum": [0.9],
-    "batch_size": [32, 128],
+JOBS = {
+    # 48 trials of a 2-D CNN, bound by arithmetic.
+    "digits": {
+        "lr": [0.003, 0.01, 0.03, 0.1, 0.3, 1.0],
+        "weight_decay": [0.0, 1e-5, 1e-4, 1e-3],
+        "momentum": [0.9],
+        "batch_size": [32, 128],
+    },
+    # 256 trials of a multilayer perceptron, bound by everything but arithmetic.
+    "mnist1d_mlp": {
+        "lr": [round(0.003 * 10 ** (step / 8), 5) for step in range(16)],
+        "weight_decay": [0.0, 1e-5, 1e-4, 1e-3],
+        "momentum": [0.8, 0.85, 0.9, 0.95],
+        "batch_size": [32],
+    },
 }
 
 
@@ -34,11 +44,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--task", default="digits")
+    parser.add_argument("--task", choices=JOBS, default="digits")
+    parser.add_argument("--fuse", choices=["auto", "off"], default="auto")
     parser.add_argument("--reuse-actors", action="store_true", help="let the tutorial reuse its actors")
     arguments = parser.parse_args()
 
-    grid = json.dumps({"task": arguments.task, "epochs": arguments.epochs, **AXES})
+    grid = json.dumps({"task": arguments.task, "epochs": arguments.epochs, **JOBS[arguments.task]})
     tutorial = [sys.executable, str(HERE / "tune_tutorial.py"), grid]
     tutorial += ["--reuse-actors"] if arguments.reuse_actors else []
     ratios = []
@@ -64,8 +75,9 @@ def sweep_file(folder: Path, arguments: argparse.Namespace) -> Path:
         "task": arguments.task,
         "epochs": arguments.epochs,
         "seeds": [0],
-        "strategies": [{"grid": {**AXES, "schedule": "step"}}],
+        "strategies": [{"grid": {**JOBS[arguments.task], "schedule": "step"}}],
         "stop": {"overfit": "off"},
+        "fuse": arguments.fuse,
         "results": str(folder / "results"),
     }
     path = folder / "sweep.yaml"
