@@ -44,8 +44,6 @@ def run_trials(
     emit: Emit,
     device: torch.device | str,
     packing: Packing,
-    *,
-    mixed_precision: bool = False,
 ) -> None:
     """Trains trials of one group (see `searcher.algorithms.packing.group_of`) in a batch.
 
@@ -54,7 +52,6 @@ def run_trials(
 
     Args:
         packing: the width of the batch, and whether its step is compiled.
-        mixed_precision: see `Stack`.
     """
     device = torch.device(device)
     unfinished = {trial.trial_id: trial for trial in trials}
@@ -65,7 +62,7 @@ def run_trials(
         emit(record)  # type: ignore[arg-type]
 
     try:
-        _Batch(task, trials, rule, watch, device, packing, mixed_precision).run()
+        _Batch(task, trials, rule, watch, device, packing).run()
     except Exception as error:
         log.warning("%d trials are trained one after another: %s", len(unfinished), " ".join(str(error).split()))
         for trial in unfinished.values():
@@ -94,7 +91,6 @@ class _Batch:
         emit: Emit,
         device: torch.device,
         packing: Packing,
-        mixed_precision: bool,
     ) -> None:
         if not isinstance(task.train, TensorSplit) or not isinstance(task.test, TensorSplit):
             raise CannotFuse("its splits are data sets that a loader reads, not tensors")
@@ -103,7 +99,7 @@ class _Batch:
         self.optimizer = trials[0].configuration.optimizer
         self.steps = math.ceil(len(self.train) / trials[0].configuration.batch_size)
         self.epoch_seconds = 0.0
-        self.compiled, self.mixed_precision = packing.compiled, mixed_precision
+        self.compiled = packing.compiled
         self.waiting = deque(trials)
         width = min(packing.width, width_for(len(trials)))
         self.stack = self._stack(width)
@@ -232,7 +228,7 @@ class _Batch:
         self.slots = [slot for _, slot in held] + [None] * (width - len(held))
 
     def _stack(self, width: int) -> Stack:
-        return stack_for(self.task, self.optimizer, width, self.device, self.compiled, self.mixed_precision)
+        return stack_for(self.task, self.optimizer, width, self.device, self.compiled)
 
     def _held(self) -> Iterator[tuple[int, _Slot]]:
         return ((place, slot) for place, slot in enumerate(self.slots) if slot is not None)

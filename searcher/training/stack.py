@@ -40,7 +40,6 @@ class Stack:
         optimizer: `sgd` or `adamw`, see `searcher.training.loop.make_optimizer`.
         width: the number of slots; what they hold at first is the same untrained model.
         compiled: whether `torch.compile` makes machine code of the step. On a GPU it becomes a CUDA graph.
-        mixed_precision: on a GPU, forward and backward passes in bfloat16, with everything kept in float32.
 
     Raises:
         CannotFuse: the task's splits are data sets, or the model shares or lacks parameters.
@@ -54,14 +53,12 @@ class Stack:
         device: torch.device,
         *,
         compiled: bool = False,
-        mixed_precision: bool = False,
     ) -> None:
         if not isinstance(task.train, TensorSplit) or not isinstance(task.test, TensorSplit):
             raise CannotFuse("its splits are data sets that a loader reads, not tensors")
         model = task.model().to(device)
         self.task, self.width, self.device = task, width, device
         self._train = task.train.on(device)
-        self.mixed_precision = mixed_precision and device.type == "cuda"
         self.params = {name: _repeated(value.detach(), width) for name, value in model.named_parameters()}
         self.buffers = {name: _repeated(value, width) for name, value in model.named_buffers()}
         if not self.params or set(self.params) | set(self.buffers) != set(model.state_dict()):
@@ -165,8 +162,7 @@ class Stack:
         def loss_of(params: Tensors, buffers: Tensors, masks: Tensors, inputs: Tensor, targets: Tensor) -> Any:
             # Batch normalization writes to its buffers: to copies, which are handed out.
             buffers = {name: value.clone() for name, value in buffers.items()}
-            with torch.autocast("cuda", torch.bfloat16, enabled=self.mixed_precision):
-                output = functional_call(self._training, (params, buffers | masks), (inputs,))
+            output = functional_call(self._training, (params, buffers | masks), (inputs,))
             return self.task.loss(output, targets), buffers
 
         gradients, (losses, written) = vmap(grad_and_value(loss_of, has_aux=True))(
@@ -194,15 +190,13 @@ class Stack:
 
 
 @lru_cache(maxsize=4)
-def stack_for(
-    task: Task, optimizer: str, width: int, device: torch.device, compiled: bool, mixed_precision: bool
-) -> Stack:
+def stack_for(task: Task, optimizer: str, width: int, device: torch.device, compiled: bool) -> Stack:
     """A stack that later carriers of this process use again, so that they need not compile it again.
 
     Raises:
         CannotFuse: see `Stack`.
     """
-    return Stack(task, optimizer, width, device, compiled=compiled, mixed_precision=mixed_precision)
+    return Stack(task, optimizer, width, device, compiled=compiled)
 
 
 def rates_of(lr: float, momentum: float, weight_decay: float, step: int) -> tuple[float, ...]:
