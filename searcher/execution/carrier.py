@@ -16,7 +16,7 @@ import torch
 from ray import tune
 
 from searcher.algorithms.packing import Packing
-from searcher.algorithms.stopping import rule_from
+from searcher.algorithms.stopping import Rule, rule_from
 from searcher.errors import SearcherError
 from searcher.execution.packaged import on_this_node
 from searcher.records import EpochRecord, Kind, Record, Status, Trial, TrialRecord
@@ -25,7 +25,7 @@ from searcher.training.checkpoints import CHECKPOINT_EVERY, Checkpoints, Vault
 from searcher.training.fused import run_trials
 from searcher.training.loop import device_name, run_trial
 from searcher.training.measuring import packing_for
-from searcher.training.tasks import load_task
+from searcher.training.tasks import Task, load_task
 
 REPORT_EVERY = 0.5
 """Seconds between two reports of a carrier; what was measured since the last is lost if its process is killed."""
@@ -85,19 +85,25 @@ def carry(config: dict[str, Any]) -> None:
         for trial in load.trials:
             report.add(failed(trial, str(error), node=platform.node()))
     else:
-        first = load.trials[0]
-        if first.kind is Kind.BATCH_PROBE:
-            run_probe(load.task, load.folder, first, report.add, device)
-            report.send()
-            return
-        packing = packing_for(task, first, device, load.steps, load.workers)
-        report.packing = packing
-        if packing.fused:
-            run_trials(task, load.trials, rule, report.add, device, packing)
-        else:
-            for trial in load.trials:
-                run_trial(task, trial, rule, report.add, device, checkpoints)
+        _train(task, load, rule, report, device, checkpoints)
     report.send()
+
+
+def _train(
+    task: Task, load: Load, rule: Rule, report: _Report, device: torch.device, checkpoints: Checkpoints
+) -> None:
+    first = load.trials[0]
+    if first.kind is Kind.BATCH_PROBE:
+        for trial in load.trials:
+            run_probe(load.task, load.folder, trial, report.add, device)
+        return
+    packing = packing_for(task, first, device, load.steps, load.workers)
+    report.packing = packing
+    if packing.fused:
+        run_trials(task, load.trials, rule, report.add, device, packing)
+    else:
+        for trial in load.trials:
+            run_trial(task, trial, rule, report.add, device, checkpoints)
 
 
 def failed(trial: Trial, reason: str, node: str = "") -> TrialRecord:

@@ -6,7 +6,16 @@ import logging
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from searcher.algorithms.packing import WIDEST, Group, Packing, group_of, planned_steps, share
+from searcher.algorithms.packing import (
+    LEAST_STEPS,
+    WIDEST,
+    Group,
+    Packing,
+    group_of,
+    one_by_one,
+    planned_steps,
+    share,
+)
 from searcher.algorithms.strategies.base import Listed, Strategy
 from searcher.algorithms.strategies.one_cycle import OneCycle
 from searcher.records import History, Kind, Trial
@@ -43,7 +52,9 @@ class Packer:
 
     def load(self, proposals: Sequence[Trial]) -> list[Trial]:
         """Those of the proposals that the next carrier takes."""
-        return share(proposals, self.workers, self._packings.get(group_of(proposals[0])))
+        first = proposals[0]
+        small = one_by_one("there is too little to train") if self.steps(first) < LEAST_STEPS else None
+        return share(proposals, self.workers, small or self._packings.get(group_of(first)))
 
     def steps(self, trial: Trial) -> int:
         """What the sweep as a whole trains of the trial's group; 0 where it is not to be fused."""
