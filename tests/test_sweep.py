@@ -98,7 +98,8 @@ FAULTS = [
     ("gpu: 0", "gpu: 1.5", "resources.gpu: got 1.5; must be a share of one from 0 to 1, or a whole number"),
     ("cpu: 1", "cpu: 0", "resources.cpu: got 0; must be a number greater than 0"),
     ("overfit: off", "overfit: of", "stop.overfit: got 'of'; ... Did you mean 'off'?"),
-    ("overfit: off", "overfit: {strip: 0}", "stop.overfit: got {'strip': 0}; ...0"),
+    ("overfit: off", "overfit: {rises: 0}", "stop.overfit: got {'rises': 0}; ...0"),
+    ("overfit: off", "overfit: {strip: 5}", "stop.overfit: got {'strip': 5}; rule 'default' has no parameter 'strip'; known: rises, ..."),
     ("overfit: off", "overfit: {rule: [up]}", "stop.overfit: got {'rule': ['up']}; must be default, off, ..."),
     ("overfit: off", '"over\\tfit": off', "stop.'over\\tfit': unknown key; did you mean 'overfit'?"),
     ("stop: {overfit: off}", "stop: off", "stop: got 'off'; must be a mapping of keys to values"),
@@ -267,7 +268,7 @@ def test_the_same_sweep_written_in_two_ways_does_not_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    "overrides", [[], ["stop.overfit={hopeless: null, strip: 2}"], ["strategies.0.grid.milestones=[0.5]"]]
+    "overrides", [[], ["stop.overfit={hopeless: null, rises: 2}"], ["strategies.0.grid.milestones=[0.5]"]]
 )
 def test_a_sweep_written_out_reads_back_the_same(overrides: list[str]) -> None:
     sweep = parse_sweep(GOOD, overrides)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -24,7 +25,9 @@ Form = Literal["pandas", "polars", "arrow", "duckdb"]
 Names = str | Sequence[str] | None
 _Answer = TypeVar("_Answer")
 
-_TRIES = 20
+PATIENCE = 30.0
+"""For how many seconds a question is asked again where each time its files were merged away meanwhile."""
+
 _NOT_UNDERSTOOD = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.DataError)
 
 
@@ -182,14 +185,15 @@ class Results:
         """Asks with the files that there are; again, if they are others by the time that this has failed."""
         try:
             paths = self._paths()
-            for _ in range(_TRIES):
+            patient_until = time.monotonic() + PATIENCE
+            while True:
                 try:
                     return ask(paths)
                 except _NOT_UNDERSTOOD as error:
                     raise ResultsError(f"the query is not understood: {_told(error)}") from error
                 except (duckdb.Error, OSError, pa.ArrowException) as error:
                     before, paths, failure = paths, self._paths(), error
-                    if paths == before:
+                    if paths == before or time.monotonic() > patient_until:
                         break
         except (OSError, pa.ArrowException) as error:
             failure = error
