@@ -22,12 +22,15 @@ class Made:
     """A made-up task: what its cycles come to.
 
     A cycle's test loss is a bowl over the logarithm of its peak, best at `peak`, and one over that of the weight
-    decay, best at `decay`. Longer cycles are better up to `epochs`, and over-fit beyond it.
+    decay, best at `decay`. Longer cycles are better up to `epochs`; beyond it they are worse by `doubling` for each
+    doubling, and over-fit if `over_fits`.
     """
 
     peak: float = 0.1
     decay: float = 1e-3
     epochs: int = 20
+    doubling: float = 0.05
+    over_fits: bool = True
     brittle_seed: int | None = None
 
     def loss(self, trial: Trial) -> float:
@@ -37,7 +40,7 @@ class Made:
             0.1
             + 0.1 * math.log10(rate / self.peak) ** 2
             + 0.03 * math.log10(decay / self.decay) ** 2
-            + 0.05 * length
+            + self.doubling * length
         )
 
     def measure(self, trial: Trial) -> list[Record]:
@@ -54,7 +57,7 @@ class Made:
             trial=trial, status=Status.COMPLETED, best_epoch=trial.length, best_test_loss=loss,
             samples=1000 * trial.length, seconds=float(trial.length),
         )  # fmt: skip
-        return [*curve(trial, loss, over=trial.length > self.epochs), ended]
+        return [*curve(trial, loss, over=self.over_fits and trial.length > self.epochs), ended]
 
     def finish(self, history: History, trial: Trial) -> None:
         history.start(trial)

@@ -45,6 +45,17 @@ def test_a_cycle_is_lengthened_while_that_helps(best: int, expected: int) -> Non
     assert finals(trials)[0].length == expected
 
 
+@pytest.mark.parametrize(
+    ("doubling", "over_fits", "expected"),
+    [(0.004, False, 20), (0.007, False, 10), (0.02, False, 5), (0.004, True, 5)],
+)
+def test_a_longer_cycle_is_kept_where_it_does_no_harm(doubling: float, over_fits: bool, expected: int) -> None:
+    # The best length is 5 epochs, with a loss of 0.1: up to 0.11 is a matter of luck, unless it over-fits.
+    made = Made(epochs=5, doubling=doubling, over_fits=over_fits)
+    _, trials = play(strategy(budget={"epochs": 400}), made)
+    assert trials[-1].length == expected
+
+
 def test_a_seed_that_does_not_train_halves_the_peak_for_all() -> None:
     _, trials = play(strategy(budget={"epochs": 400}), Made(brittle_seed=2))
     chosen = finals(trials)
