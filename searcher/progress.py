@@ -20,6 +20,9 @@ from searcher.sweep import Sweep
 LINE_EVERY = 10.0
 """Seconds between two plain lines, where the output is not a terminal."""
 
+TELLING = 0.02
+"""The time that is left is told once this fraction of the samples is behind: before, starting takes most of it."""
+
 
 @dataclass
 class StrategyProgress:
@@ -36,6 +39,16 @@ class StrategyProgress:
     @property
     def samples(self) -> int:
         return self.finished_samples + sum(self.running.values())
+
+    @property
+    def left(self) -> float:
+        """Samples that are still to come. A trial that ends early never uses its plan, so trials are counted."""
+        return self.plan.samples * max(0.0, 1 - self.trials / max(self.plan.trials, 1))
+
+    @property
+    def counted(self) -> str:
+        """Trials, of those that are planned."""
+        return f"{self.trials}/{'' if self.plan.exact else '~'}{self.plan.trials}"
 
     def add(self, record: Record) -> None:
         match record:
@@ -134,47 +147,41 @@ class Progress:
         """The table of a terminal."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("strategy")
-        for name in (
-            "trials",
-            "best test loss",
-            "its accuracy",
-            "cost (samples)",
-            "of planned",
-            "stopped early",
-        ):
+        reference = self._reference()
+        of_plan = f"of {reference}'s plan" if reference else "of its plan"
+        for name in ("trials", "best test loss", "its accuracy", "cost (samples)", of_plan, "ended early"):
             table.add_column(name, justify="right")
         for label, progress in self.strategies.items():
-            early = progress.trials - progress.statuses.get(Status.COMPLETED, 0)
-            about = "" if progress.plan.exact else "~"
+            plan = self.strategies[reference or label].plan
             table.add_row(
                 label,
-                f"{progress.trials}/{about}{progress.plan.trials}",
+                progress.counted,
                 f"{progress.best_loss:.4f}" if math.isfinite(progress.best_loss) else "-",
                 "-" if progress.best_accuracy is None else f"{progress.best_accuracy:.4f}",
                 f"{progress.samples:,}",
-                f"{progress.samples / progress.plan.samples:.0%}",
-                str(early),
+                f"{progress.samples / plan.samples:.1%}",
+                str(progress.trials - progress.statuses.get(Status.COMPLETED, 0)),
             )
         return Group(Text(self._head(), style="dim"), table)
 
     def line(self) -> str:
         """One plain line."""
-        parts = [
-            f"{label} {progress.trials}/{progress.plan.trials} trials, best test loss {progress.best_loss:.4f}"
-            for label, progress in self.strategies.items()
-        ]
+        parts = []
+        for label, progress in self.strategies.items():
+            best = f", best test loss {progress.best_loss:.4f}" if math.isfinite(progress.best_loss) else ""
+            parts.append(f"{label} {progress.counted} trials{best}")
         return f"{self._head()}: {'; '.join(parts)}"
+
+    def _reference(self) -> str | None:
+        """The strategy that the others' costs are set against: the grid, where there is one beside others."""
+        return "grid" if "grid" in self.strategies and len(self.strategies) > 1 else None
 
     def _head(self) -> str:
         elapsed = time.monotonic() - self._started
-        done = sum(progress.samples for progress in self.strategies.values())
-        # A trial that is stopped early never uses its plan, so what is left is counted in trials not yet ended.
-        left = sum(
-            progress.plan.samples * max(0.0, 1 - progress.trials / max(progress.plan.trials, 1))
-            for progress in self.strategies.values()
-        )
-        rate = (done - self._before) / elapsed if elapsed > 0 else 0
-        remaining = f", about {_minutes(left / rate)} left" if rate and left else ""
+        done = sum(progress.samples for progress in self.strategies.values()) - self._before
+        left = sum(progress.left for progress in self.strategies.values())
+        told = elapsed > 0 and left > 0 and done >= TELLING * (done + left)
+        remaining = f", about {_minutes(left * elapsed / done)} left" if told else ""
         return f"{self.name} {_minutes(elapsed)}{remaining}"
 
 
