@@ -33,11 +33,11 @@ from searcher.algorithms.range_test import (
     analyse,
 )
 from searcher.algorithms.schedules import ramp_exponential, ramp_linear
-from searcher.errors import ConfigurationError, nearest
+from searcher.errors import ConfigurationError, SearcherError, TaskError, nearest
 from searcher.records import Configuration
 from searcher.training.data import Batch, Split, as_split
 from searcher.training.loop import EVALUATION_BATCH, endless, make_optimizer
-from searcher.training.tasks import Task, load_task
+from searcher.training.tasks import Task, load_task, told
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Start = Callable[[], tuple[nn.Module, torch.optim.Optimizer]]
@@ -195,6 +195,10 @@ def find_task_lr(
         task: or what names it, see `searcher.training.tasks.load_task`.
         configuration: its optimizer, momentum, weight decay and batch size are used.
         measure: `train`, the mini-batches' loss, or `test`, the test split's every few steps.
+
+    Raises:
+        ConfigurationError: an option out of its range.
+        TaskError: the task's model or loss fails; with its error in one line.
     """
     _check(measure in ("train", "test"), f"measure: must be train or test, got {measure!r}")
     task = load_task(task) if isinstance(task, str) else task
@@ -205,15 +209,14 @@ def find_task_lr(
         model = task.model().to(device)
         return model, make_optimizer(model, configuration)
 
-    return _find(
-        start,
-        partial(_endless, task.train, size, device),
-        task.loss,
-        Ramp.of(ramp, low, high, configuration.optimizer, steps, -(-len(task.train) // size)),
-        seeds,
-        partial(_once, task.test, device) if measure == "test" else None,
-        device,
-    )
+    ramped = Ramp.of(ramp, low, high, configuration.optimizer, steps, -(-len(task.train) // size))
+    test = partial(_once, task.test, device) if measure == "test" else None
+    try:
+        return _find(start, partial(_endless, task.train, size, device), task.loss, ramped, seeds, test, device)
+    except SearcherError:
+        raise
+    except Exception as error:  # a user's model raises whatever it likes
+        raise TaskError(f"task: it cannot be trained: {told(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -327,18 +330,38 @@ def _untouched(seed: int, device: torch.device) -> Iterator[None]:
 
 def _batches(data: Any, name: str, size: int, device: torch.device) -> Callable[[int], Iterator[Batch]]:
     if isinstance(data, torch.utils.data.DataLoader):
-        repeat = name == "data"
-        return lambda _: _loaded(data, device, repeat)
+        return partial(_loaded, data, name, device)
     split = as_split(data, name)
     return partial(_endless, split, size, device) if name == "data" else partial(_once, split, device)
 
 
-def _loaded(loader: Any, device: torch.device, repeat: bool) -> Iterator[Batch]:
-    while True:
-        for inputs, targets in loader:
-            yield inputs.to(device), targets.to(device)
-        if not repeat:
-            return
+def _loaded(loader: Any, name: str, device: torch.device, seed: int) -> Iterator[Batch]:
+    """The batches of a loader, of the training data without end. Its own generator is as it was afterwards."""
+    generator = loader.generator
+    before = None if generator is None else generator.get_state()
+    if generator is not None:
+        generator.manual_seed(seed)
+    try:
+        while True:
+            count = 0
+            for batch in loader:
+                if not isinstance(batch, tuple | list) or len(batch) != 2:
+                    raise TaskError(f"{name}: its loader gives {_described(batch)}; a batch is (inputs, targets)")
+                inputs, targets = batch
+                yield inputs.to(device), targets.to(device)
+                count += 1
+            if not count:
+                raise TaskError(f"{name}: its loader gives no batch")
+            if name != "data":
+                return
+    finally:
+        if generator is not None:
+            generator.set_state(before)
+
+
+def _described(batch: Any) -> str:
+    kind = type(batch).__name__
+    return f"a {kind} of {len(batch)}" if hasattr(batch, "__len__") else f"a {kind}"
 
 
 def _endless(split: Split, size: int, device: torch.device, seed: int) -> Iterator[Batch]:
@@ -350,8 +373,12 @@ def _once(split: Split, device: torch.device, _: int) -> Iterator[Batch]:
 
 
 def _steps_per_epoch(data: Any, size: int) -> int:
+    """Of a stream, whose loader knows no length, an epoch counts as longer than the longest run."""
     if isinstance(data, torch.utils.data.DataLoader):
-        return len(data)
+        try:
+            return len(data)
+        except TypeError:
+            return STEPS[1]
     return -(-len(as_split(data, "data")) // size)
 
 

@@ -1,16 +1,20 @@
 """The range test of a user's own model: it finds a rate, and leaves everything as it was."""
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import searcher
-from searcher.errors import ConfigurationError
+from searcher.errors import ConfigurationError, SearcherError, TaskError
+from searcher.finding import find_task_lr
+from searcher.records import Configuration
 
 LOSS = nn.functional.cross_entropy
 
@@ -83,6 +87,47 @@ def test_model_optimizer_and_generators_are_as_they_were() -> None:
     assert drawn[1:] == (random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[union-attr]
 
 
+class Stream(IterableDataset[Any]):
+    """Pairs without a length."""
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return iter(zip(*data(), strict=True))
+
+
+def test_a_loader_keeps_its_own_generator_and_may_have_no_length() -> None:
+    generator = torch.Generator().manual_seed(7)
+    before = generator.get_state()
+    loader = DataLoader(TensorDataset(*data()), 50, shuffle=True, generator=generator)
+    first, second = (searcher.find_lr(net(), loader, LOSS, seeds=[1], steps=40) for _ in range(2))
+    assert torch.equal(generator.get_state(), before)
+    assert first.tests[1].loss.tolist() == second.tests[1].loss.tolist()
+    assert searcher.find_lr(net(), DataLoader(Stream(), 50), LOSS, seeds=[0]).tests[0].fell
+
+
+def test_one_spike_and_other_seeds_move_the_suggestion_little() -> None:
+    calls = 0
+
+    def spiked(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return LOSS(output, target) * (1000.0 if calls == 25 else 1.0)
+
+    plain, other = searcher.find_lr(net(), data(), LOSS), searcher.find_lr(net(), data(), spiked, seeds=[5, 6, 7])
+    assert 1 / 3 < other.lr / plain.lr < 3
+
+
+def test_where_every_rate_diverges_it_says_so() -> None:
+    """A loss whose gradient is a billion times too large."""
+    found = searcher.find_lr(
+        net(), data(), lambda output, target: (1e9 * output.sum()) ** 2 + target.sum(), seeds=[0]
+    )
+    assert not found.tests[0].fell
+    assert found.lr < 1e-4
+    assert "never fell" in found.reason
+    assert "the loss diverged" in found.reason
+    assert found.diverged[0] is not None
+
+
 @pytest.mark.parametrize("source", ["loader", "dataset", "test loss", "linear", "adamw"])
 def test_other_data_losses_ramps_and_optimizers(source: str) -> None:
     pair = data()
@@ -111,8 +156,17 @@ def test_the_same_seeds_find_the_same() -> None:
         ({"low": 1.0, "high": 0.1}, "low, high: must rise from above 0, got 1.0 and 0.1"),
         ({"steps": 3}, "steps: must be at least 10, got 3"),
         ({"seeds": []}, "seeds: must be at least one"),
+        ({"test": DataLoader(data()[0], 50)}, "test: its loader gives a Tensor of 50; a batch is "),
     ],
 )
 def test_what_is_wrong_is_named(option: dict[str, object], words: str) -> None:
-    with pytest.raises(ConfigurationError, match=words):
+    with pytest.raises(SearcherError, match=words):
         searcher.find_lr(net(), data(), LOSS, **option)
+
+
+def test_a_task_that_cannot_be_trained_is_told_in_one_line() -> None:
+    inputs, targets = data()
+    wrong = searcher.Task(lambda: nn.Linear(5, 2), *[(inputs, targets)] * 3, LOSS)
+    used = Configuration(lr=1.0, momentum=0.9, weight_decay=0.0, batch_size=50, schedule="constant")
+    with pytest.raises(TaskError, match=r"task: it cannot be trained: RuntimeError: .*shapes"):
+        find_task_lr(wrong, used)

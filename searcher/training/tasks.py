@@ -128,7 +128,7 @@ def _load(reference: str, folder: str) -> Task:
     except SearcherError as error:
         raise TaskError(f"task: '{reference}': {error}") from error
     except Exception as error:
-        raise TaskError(f"task: '{reference}': {attribute}() failed: {_told(error)}") from error
+        raise TaskError(f"task: '{reference}': {attribute}() failed: {told(error)}") from error
     if not isinstance(task, Task):
         raise TaskError(
             f"task: '{reference}': {attribute}() returned {type(task).__name__}; must be a searcher.Task"
@@ -153,7 +153,7 @@ def _import(place: str, folder: str, reference: str) -> ModuleType:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise TaskError(f"task: '{reference}' does not import: {_told(error)}") from error
+        raise TaskError(f"task: '{reference}' does not import: {told(error)}") from error
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -172,7 +172,7 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
     """An exception in one line, with the place in the user's code."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
@@ -186,4 +186,4 @@ def _listed(names: Iterable[str]) -> str:
 
 _MEANING = {"model": "makes a fresh model, such as `lambda: MyNet()`", "loss": "takes (output, target)"}
 
-__all__ = ["BUILT_IN", "LoadedSplit", "Task", "TensorSplit", "classification_accuracy", "load_task"]
+__all__ = ["BUILT_IN", "LoadedSplit", "Task", "TensorSplit", "classification_accuracy", "load_task", "told"]
