@@ -14,6 +14,7 @@ import logging
 import os
 import platform
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,8 +75,9 @@ def packing_for(task: Task, trial: Trial, device: torch.device, steps: int, work
 
 
 def has_compiler(device: torch.device) -> bool:
-    """Whether `torch.compile` can make machine code: on a CPU it needs a C++ compiler."""
-    return device.type == "cuda" or any(map(shutil.which, (os.environ.get("CXX") or "g++", "clang++")))
+    """Whether `torch.compile` can make machine code: on a CPU it needs a C++ compiler, `$CXX` or the system's."""
+    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    return device.type == "cuda" or shutil.which(compiler) is not None
 
 
 def _measure(task: Task, trial: Trial, device: torch.device) -> Speeds:
@@ -99,7 +101,7 @@ def _compiled(task: Task, trial: Trial, device: torch.device, width: int) -> flo
     began = time.perf_counter()
     try:
         # The stack that the trials will use, so that it is compiled once.
-        stack = stack_for(task, trial.configuration.optimizer, width, device, True, False)
+        stack = stack_for(task, trial.configuration.optimizer, width, device, True)
         step = _step(stack, min(trial.configuration.batch_size, len(task.train)))
         step()
         log.info("compiling the step took %.1f s", time.perf_counter() - began)
