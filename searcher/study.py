@@ -120,6 +120,7 @@ def run(
                 lambda records: _take(records, writer, observer),
                 task=sweep.task,
                 folder=str(prepared.folder),
+                digest=prepared.digest,
                 stop=sweep.stop.overfit,
                 resources=resources_of(sweep),
                 survival=Survival(

@@ -12,7 +12,7 @@ import pytest
 import ray
 
 import searcher
-from searcher.errors import ExecutionError, ResultsError, SweepExistsError
+from searcher.errors import ExecutionError, ResultsError, SweepExistsError, TaskError
 from searcher.sweep import Sweep, parse_sweep
 
 HERE = Path(__file__).parent
@@ -128,6 +128,47 @@ def test_a_finished_sweep_resumed_trains_nothing(done: Path) -> None:
 def test_resources_that_no_node_has_are_refused(ray_session: object, tmp_path: Path) -> None:
     with pytest.raises(ExecutionError, match=r"resources: no node can give.*GPU 3"):
         searcher.run(tiny(tmp_path / "results", resources={"cpu": 1, "gpu": 3}), HERE)
+
+
+def test_a_task_that_gives_other_data_in_each_process_trains_nothing(ray_session: object, tmp_path: Path) -> None:
+    (tmp_path / "unseeded.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "from searcher import Task\n"
+        "def make_task():\n"
+        "    pair = (torch.randn(40, 4), torch.arange(40) % 2)\n"
+        "    return Task(lambda: nn.Linear(4, 2), pair, pair, pair, nn.functional.cross_entropy)\n"
+    )
+    unseeded = tiny(tmp_path / "results", task="unseeded.py:make_task", strategies=[{"grid": GRID}])
+    with pytest.raises(TaskError, match="'unseeded.py:make_task' has other splits on .*generator with a seed"):
+        searcher.run(unseeded, tmp_path)
+    assert len(searcher.open_results(tmp_path / "results").epochs()) == 0
+
+
+class _Refuses:
+    """An observer that has had enough in the middle of a run."""
+
+    def begin(self, *given: object) -> None:
+        self.records = 0
+
+    def record(self, record: object) -> None:
+        self.records += 1
+        if self.records > 20:
+            raise ResultsError("there is no room for more")
+
+    def end(self) -> None:
+        """Nothing to end."""
+
+
+def test_an_error_within_a_run_comes_out_as_it_was_raised_and_a_resume_completes_it(
+    ray_session: object, tmp_path: Path, done: Path
+) -> None:
+    results = tmp_path / "results"
+    with pytest.raises(ResultsError, match=r"^there is no room for more$"):
+        searcher.run(tiny(results), HERE, observer=_Refuses())
+    searcher.run(tiny(results), HERE, mode="resume")
+    for data_set in ("trials", "epochs", "steps"):
+        pd.testing.assert_frame_equal(measured(results, data_set), measured(done, data_set))
 
 
 def test_failing_and_diverging_trials_do_not_end_a_sweep(ray_session: object, tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ RECORDS = "records"
 SO_FAR = "so_far"
 """The key of the pair (last epoch, record that holds if the trial ends there) in a report of a judged trial."""
 
+OTHER_DATA = "other_data"
+"""The key of what is wrong with the data of this node, in place of any records."""
 
 PACKING = "packing"
 """The key of the `Packing` of a carrier's trials in its first report."""
@@ -50,6 +52,7 @@ class Load:
 
     Attributes:
         task, folder: the task's reference, and where a relative one starts from, as `portable` makes it.
+        digest: of the task's splits where the sweep was begun, see `Task.digest`.
         stop: the stopping rule as the sweep file gives it.
         cpu, gpu: the carrier's share; torch uses as many threads as it has whole CPUs.
         judged: its one trial may be pruned, so that every epoch but the last is reported at once.
@@ -60,6 +63,7 @@ class Load:
     trials: Sequence[Trial]
     task: str
     folder: str
+    digest: str
     stop: Any
     cpu: float
     gpu: float
@@ -85,6 +89,10 @@ def carry(config: dict[str, Any]) -> None:
         for trial in load.trials:
             report.add(failed(trial, str(error), node=platform.node()))
     else:
+        if task.digest() != load.digest:
+            # Trials on other data are not comparable: none is trained.
+            report.send({OTHER_DATA: _other_data(load.task)})
+            return
         _train(task, load, rule, report, device, checkpoints)
     report.send()
 
@@ -104,6 +112,13 @@ def _train(
     else:
         for trial in load.trials:
             run_trial(task, trial, rule, report.add, device, checkpoints)
+
+
+def _other_data(task: str) -> str:
+    return (
+        f"task: '{task}' has other splits on {platform.node()} than where the sweep was begun; it must give the same "
+        "data in every process: draw them from a generator with a seed, and read the same files on every node"
+    )
 
 
 def failed(trial: Trial, reason: str, node: str = "") -> TrialRecord:

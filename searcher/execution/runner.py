@@ -14,10 +14,10 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
+from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, TuneError, Tuner
 
 from searcher.algorithms.strategies.base import Strategy
-from searcher.errors import ExecutionError
+from searcher.errors import ExecutionError, SearcherError
 from searcher.execution.carrier import Load, carry
 from searcher.execution.packaged import portable
 from searcher.execution.packer import Packer
@@ -80,6 +80,7 @@ def run_strategies(
     *,
     task: str,
     folder: str,
+    digest: str,
     stop: Any,
     resources: Resources,
     survival: Survival,
@@ -93,6 +94,7 @@ def run_strategies(
         histories: by label; updated with every record. On a resume they hold what was measured before.
         sink: given every record before a strategy learns of it; what it raises ends the run.
         task, folder: see `searcher.training.tasks.load_task`.
+        digest: of the task's splits: a process where they are others ends the run.
         stop: the stopping rule, see `searcher.algorithms.stopping.rule_from`.
         survival: what is done when processes and nodes die.
         fuse: whether trials may be trained in one batch, where that pays.
@@ -100,6 +102,7 @@ def run_strategies(
 
     Raises:
         ExecutionError: Ray cannot be reached, or no node has the resources that a trial needs.
+        TaskError: the task's data are others in a process that trains.
         KeyboardInterrupt: Ctrl-C; everything reported so far is with the sink.
     """
     os.environ.update(_ENVIRONMENT)
@@ -112,6 +115,7 @@ def run_strategies(
             trials=(),
             task=task,
             folder=portable(folder),
+            digest=digest,
             stop=stop,
             cpu=resources.cpu,
             gpu=resources.gpu,
@@ -137,7 +141,24 @@ def run_strategies(
                 verbose=0,
             ),
         )
-        tuner.fit()
+        with _our_errors():
+            tuner.fit()
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    """What our callback and the sink raise comes out as it was raised: Tune makes a traceback's text of it."""
+    ours: BaseException | None = None
+    try:
+        yield
+    except TuneError as error:
+        ours = error
+        while ours is not None and not isinstance(ours, SearcherError):
+            ours = ours.__cause__ or ours.__context__
+        if ours is None:
+            raise
+    if ours is not None:
+        raise ours
 
 
 @contextmanager

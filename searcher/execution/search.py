@@ -18,7 +18,8 @@ from ray.tune.search import Searcher
 
 from searcher.algorithms.packing import Packing, group_of
 from searcher.algorithms.strategies.base import Strategy
-from searcher.execution.carrier import LOAD, PACKING, RECORDS, SO_FAR, Load, failed
+from searcher.errors import TaskError
+from searcher.execution.carrier import LOAD, OTHER_DATA, PACKING, RECORDS, SO_FAR, Load, failed
 from searcher.execution.packer import Packer
 from searcher.execution.pruning import PruningScheduler
 from searcher.records import History, Record, Status, Trial, TrialRecord
@@ -191,6 +192,8 @@ class RecordCallback(Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        if other := result.pop(OTHER_DATA, None):
+            raise TaskError(other)
         if packing := result.pop(PACKING, None):
             self._search.learn(trial.trial_id, packing)
         self._proposals.take(result.pop(RECORDS, ()))

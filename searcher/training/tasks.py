@@ -79,6 +79,7 @@ class Task:
         self.train: Split = as_split(train, "train", workers)
         self.test: Split = as_split(test, "test", workers)
         self.holdout: Split = as_split(holdout, "holdout", workers)
+        self._digest = ""
         targets = self.train.targets if isinstance(self.train, TensorSplit) else None
         if accuracy is classification_accuracy and targets is not None and targets.is_floating_point():
             raise TaskError(
@@ -91,8 +92,10 @@ class Task:
 
     def digest(self) -> str:
         """A hash of the three splits: sweeps may be compared only where it is the same."""
-        text = " ".join(split.digest() for split in (self.train, self.test, self.holdout))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        if not self._digest:
+            text = " ".join(split.digest() for split in (self.train, self.test, self.holdout))
+            self._digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self._digest
 
 
 def load_task(reference: str, folder: str | Path = ".") -> Task:
