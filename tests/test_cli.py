@@ -130,6 +130,18 @@ def test_lr_find_prints_the_rules_and_draws_the_curve(tmp_path: Path, capsys: py
     assert capsys.readouterr().err == "ramp: must be exponential or linear, got 'exp'.\n"
 
 
+def test_the_readmes_task_of_less_than_twenty_lines_finds_a_rate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (HERE.parent / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    assert len(code.splitlines()) <= 20
+    (tmp_path / "my_task.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    assert call("lr-find", "./my_task.py:make_task", "--seeds", "1", "--plot", "lr.png") == 0
+    assert "suggested peak of a cycle" in capsys.readouterr().out
+    assert Path("lr.png").exists()
+
+
 def test_explain_tells_the_story(results: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("explain", "tiny-cli", "--results", results) == 0
     told = capsys.readouterr().out

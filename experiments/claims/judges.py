@@ -120,7 +120,8 @@ def rate_regularizes(found: Evidence) -> Finding:
         accuracy = trials.pivot_table(index="lr", columns="weight_decay", values="best_test_accuracy").max(axis=1)
         losses = losses[accuracy >= accuracy.max() - 0.1]
         best.append(losses.idxmin(axis=1))
-        slopes.append(float(np.polyfit(np.log10(losses.index), np.log10(best[-1]), 1)[0]))
+        slope_of = np.polyfit(np.log10(losses.index), np.log10(best[-1]), 1)[0]
+        slopes.append(round(float(slope_of), 9))  # where nothing changes it is 0, and not rounding's -1e-16
     slope = estimate(slopes)
     assert slope is not None
     verdict = HOLDS if slope.high < 0 else FAILS if slope.low >= 0 else OPEN

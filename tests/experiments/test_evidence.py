@@ -89,7 +89,7 @@ def test_costs_to_the_target_are_those_worked_out_by_hand(monkeypatch: pytest.Mo
         trial("asha", 0.95, 10, 2, "pruned"),  # given up, so it holds nothing
         trial("asha", 0.8, 40, 3),
         trial("asha", 0.9, 40, 4),
-        trial("bohb", 0.7, 30, 1),
+        trial("tpe_median", 0.7, 30, 1),
         trial("one_cycle", 0.8, 20, 1),
     ])  # fmt: skip
     rows = {row.strategy: row for row in table.rows(measured)}
@@ -97,8 +97,8 @@ def test_costs_to_the_target_are_those_worked_out_by_hand(monkeypatch: pytest.Mo
     assert rows["grid"].ratio_to_target == pytest.approx(20 / (200 / 3 + 100))
     assert rows["grid"].ratio == pytest.approx(20 / 400)
     assert rows["asha"].ratio_to_target == pytest.approx(20 / 60)
-    assert rows["bohb"].ratio_to_target == pytest.approx(20 / 30)
-    assert (rows["asha"].reached, rows["bohb"].reached) == (1, 0)
+    assert rows["tpe_median"].ratio_to_target == pytest.approx(20 / 30)
+    assert (rows["asha"].reached, rows["tpe_median"].reached) == (1, 0)
     assert rows["one_cycle"].epochs == 2
     assert rows["one_cycle"].holdout.mean == pytest.approx(0.7)
     assert rows["one_cycle"].difference.mean == pytest.approx(0.7 - 0.8)

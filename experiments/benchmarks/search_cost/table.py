@@ -30,7 +30,7 @@ OURS, STANDARD = "one_cycle", "grid"
 ANY_ORDER = ("grid", "random")
 WHOLE = ("completed", "stopped_overfit")
 GOALS = {"grid": (1 / 40, "cost"), "random": (1 / 10, "to the target"), "asha": (1 / 5, "to the target"),
-         "tpe_median": (1 / 5, "to the target"), "bohb": (1 / 5, "to the target")}  # fmt: skip
+         "tpe_median": (1 / 5, "to the target")}  # fmt: skip
 """The fraction of its cost that one-cycle is to need at most."""
 
 
@@ -157,7 +157,7 @@ def picture(found: list[Row], file: Path) -> None:
     figure, panels = plt.subplots(
         1, len(tasks), figsize=(3.6 * len(tasks), 3.4), squeeze=False, layout="constrained"
     )
-    markers = dict(zip([OURS, *GOALS], "*os^Dv", strict=True))
+    markers = dict(zip([OURS, *GOALS], "*os^D", strict=True))
     for panel, task in zip(panels[0], tasks, strict=True):
         for row in (row for row in found if row.task == task):
             panel.errorbar(
