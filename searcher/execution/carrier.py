@@ -116,8 +116,8 @@ def _train(
 
 def _other_data(task: str) -> str:
     return (
-        f"task: '{task}' has other splits on {platform.node()} than where the sweep was begun; it must give the same "
-        "data in every process: draw them from a generator with a seed, and read the same files on every node"
+        f"task: '{task}' has other splits on {platform.node()} than where the sweep was begun; it must give the "
+        "same data in every process: draw them from a generator with a seed, and read the same files on every node"
     )
 
 
