@@ -108,7 +108,7 @@ def _train(
     packing = packing_for(task, first, device, load.steps, load.workers)
     report.packing = packing
     if packing.fused:
-        run_trials(task, load.trials, rule, report.add, device, packing)
+        run_trials(task, load.trials, rule, report.add, device, packing, checkpoints)
     else:
         for trial in load.trials:
             run_trial(task, trial, rule, report.add, device, checkpoints)

@@ -1,7 +1,7 @@
 """The Tune searcher that asks strategies for trials, and the callback that feeds their histories.
 
 A carrier that dies is not restarted by Tune, which would start all of it again: its trials that came to no end
-are started again one by one, from their checkpoints. So one bad trial does not take its neighbours with it, and
+are started again in two halves, from their checkpoints. So one bad trial does not take its neighbours with it, and
 a failure is counted where it belongs, at the trial.
 """
 
@@ -56,7 +56,7 @@ class Proposals:
         self._sink = sink
         self._max_failures = max_failures
         self._turns = list(strategies)
-        self._again: deque[Trial] = deque()
+        self._again: deque[list[Trial]] = deque()
         self._failures: dict[str, _Failures] = {}
 
     def next(self) -> list[Trial]:
@@ -65,7 +65,7 @@ class Proposals:
         Trials that failed come first: their checkpoints and their data may still be at hand.
         """
         if self._again:
-            return [self._again.popleft()]
+            return self._again.popleft()
         for label in list(self._turns):
             self._turns.remove(label)
             self._turns.append(label)
@@ -98,15 +98,18 @@ class Proposals:
     def lost(self, load: Load, reason: str) -> None:
         """Those trials of a carrier that came to no end before it did have failed.
 
-        Where it carried several it is not known which of them it died of: each is started again on its own.
+        Where it carried several it is not known which of them it died of: they are started again in two halves,
+        so that the one which it was is soon alone, and the others are still trained together.
         """
+        waiting = {trial.trial_id for trials in self._again for trial in trials}
         running = [
             trial
             for trial in load.trials
-            if trial.trial_id in self._histories[trial.strategy].running and trial not in self._again
+            if trial.trial_id in self._histories[trial.strategy].running and trial.trial_id not in waiting
         ]
         if len(load.trials) > 1:
-            self._again.extend(running)
+            half = (len(running) + 1) // 2
+            self._again.extend(part for part in (running[:half], running[half:]) if part)
         else:
             self.take(failed(trial, reason) for trial in running)
 
@@ -121,7 +124,7 @@ class Proposals:
         failures.count += 1
         if failures.count > self._max_failures:
             return False
-        self._again.append(trial)
+        self._again.append([trial])
         return True
 
 

@@ -24,7 +24,7 @@ CHECKPOINT_EVERY = 60.0
 """Seconds between two checkpoints of a trial; a shorter trial makes none."""
 
 LARGEST_SHARE = 0.05
-"""The largest fraction of a trial's time that writing checkpoints may take; large models wait longer."""
+"""The largest fraction of a process's time that writing checkpoints may take; large models wait longer."""
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,9 @@ class Checkpoint:
     """A trial after a whole epoch.
 
     Attributes:
-        model, optimizer: their `state_dict`.
+        model: its `state_dict`.
+        optimizer: its `state_dict`; of a trial in a batch, its moments by name, see `searcher.training.stack`. A
+            trial that is trained in the other way than before does not find its way into it and starts anew.
         best: the weights of the best epoch so far; empty if no test loss was finite.
         order: the state of the generator that shuffles the samples.
         random, random_cuda: the states of torch's own generators, on the CPU and on the trial's GPU.
@@ -109,8 +111,12 @@ class Checkpoints:
             log.warning("trial %s starts anew, its checkpoint cannot be read: %s", trial_id, error)
             return None
 
-    def offer(self, trial_id: str, make: Callable[[], Checkpoint]) -> None:
-        """Saves what `make` gives if it is time. Called after each epoch."""
+    def offer(self, trial_id: str, make: Callable[[], Checkpoint], together: int = 1) -> None:
+        """Saves what `make` gives if it is time. Called after each epoch.
+
+        Args:
+            together: so many trials are trained in one batch, and wait for each other's.
+        """
         if self.vault is None or (time.monotonic() < self._due.get(trial_id, 0) and not self.urgent()):
             return
         began = time.monotonic()
@@ -120,7 +126,7 @@ class Checkpoints:
         except Exception as error:  # a full disk, an object store that refuses
             log.warning("trial %s has no new checkpoint: %s", trial_id, error)
         now = time.monotonic()
-        self._due[trial_id] = now + max(self.every, (now - began) / LARGEST_SHARE)
+        self._due[trial_id] = now + max(self.every, together * (now - began) / LARGEST_SHARE)
 
     def drop(self, trial_id: str) -> None:
         """Removes the checkpoint of a trial that has ended."""

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import logging
 import math
+import operator
 import platform
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,6 +26,7 @@ from torch import Tensor
 from searcher.algorithms.packing import COMPILE_SECONDS, Packing, width_for
 from searcher.algorithms.stopping import Rule
 from searcher.records import Kind, Status, Trial, TrialRecord
+from searcher.training.checkpoints import Checkpoint, Checkpoints
 from searcher.training.course import Emit, RangeTestCourse, TrainingCourse
 from searcher.training.data import TensorSplit
 from searcher.training.dropout import CannotFuse
@@ -44,6 +47,7 @@ def run_trials(
     emit: Emit,
     device: torch.device | str,
     packing: Packing,
+    checkpoints: Checkpoints | None = None,
 ) -> None:
     """Trains trials of one group (see `searcher.algorithms.packing.group_of`) in a batch.
 
@@ -52,7 +56,9 @@ def run_trials(
 
     Args:
         packing: the width of the batch, and whether its step is compiled.
+        checkpoints: see `searcher.training.loop.run_trial`.
     """
+    checkpoints = checkpoints or Checkpoints()
     device = torch.device(device)
     unfinished = {trial.trial_id: trial for trial in trials}
 
@@ -62,11 +68,11 @@ def run_trials(
         emit(record)  # type: ignore[arg-type]
 
     try:
-        _Batch(task, trials, rule, watch, device, packing).run()
+        _Batch(task, trials, rule, watch, device, packing, checkpoints).run()
     except Exception as error:
         log.warning("%d trials are trained one after another: %s", len(unfinished), " ".join(str(error).split()))
         for trial in unfinished.values():
-            run_trial(task, trial, rule, emit, device)
+            run_trial(task, trial, rule, emit, device, checkpoints)
 
 
 @dataclass
@@ -76,6 +82,7 @@ class _Slot:
     trial: Trial
     course: TrainingCourse | RangeTestCourse
     order: torch.Generator
+    dropout: torch.Generator
     step: int = 0
     seconds: float = 0.0
 
@@ -91,11 +98,13 @@ class _Batch:
         emit: Emit,
         device: torch.device,
         packing: Packing,
+        checkpoints: Checkpoints,
     ) -> None:
         if not isinstance(task.train, TensorSplit) or not isinstance(task.test, TensorSplit):
             raise CannotFuse("its splits are data sets that a loader reads, not tensors")
         self.task, self.rule, self.emit, self.device = task, rule, emit, device
         self.train, self.test = task.train, task.test
+        self.checkpoints = checkpoints
         self.optimizer = trials[0].configuration.optimizer
         self.steps = math.ceil(len(self.train) / trials[0].configuration.batch_size)
         self.epoch_seconds = 0.0
@@ -140,8 +149,10 @@ class _Batch:
         """Records the epoch of each training run, and ends those trials that are done."""
         training = [(place, slot) for place, slot in self._held() if slot.trial.kind is Kind.TRAIN]
         measured = self.stack.evaluate(self.test, [place for place, _ in training]) if training else []
-        sizes = torch.tensor([len(part) for part in self.train.targets.tensor_split(self.steps)[: len(losses)]])
-        means = ((losses * sizes[:, None].to(losses)).sum(0) / len(self.train)).tolist()
+        sizes = [len(part) for part in self.train.targets.tensor_split(self.steps)]
+        # Summed one by one: how torch adds up the columns of a tensor depends on how many there are.
+        columns = zip(*losses.tolist(), strict=True)
+        means = [sum(map(operator.mul, column, sizes)) / len(self.train) for column in columns]
         self.epoch_seconds = time.perf_counter() - started
         held = list(self._held())
         for _, slot in held:
@@ -156,6 +167,8 @@ class _Batch:
         for place, slot in held:
             if slot.course.ended:
                 self._end(place, slot)
+            elif slot.trial.kind is Kind.TRAIN:
+                self.checkpoints.offer(slot.trial.trial_id, partial(self._checkpoint, place, slot), len(held))
 
     def _range_tests_are_over(self, losses: Tensor, parts: Sequence[Tensor]) -> bool:
         """Records the steps of every range test; True if the batch has nothing else to do."""
@@ -210,7 +223,39 @@ class _Batch:
             course = TrainingCourse(record, self.steps, len(self.train), self.rule, self.emit)
         else:
             course = RangeTestCourse(record, self.emit)
-        return _Slot(trial, course, torch.Generator(self.device).manual_seed(trial.seed))
+        slot = _Slot(trial, course, torch.Generator(self.device).manual_seed(trial.seed), randomness)
+        if trial.kind is Kind.TRAIN and (saved := self.checkpoints.find(trial.trial_id)):
+            self._restore(place, slot, saved)
+        return slot
+
+    def _checkpoint(self, place: int, slot: _Slot) -> Checkpoint:
+        assert isinstance(slot.course, TrainingCourse)
+        weights, moments, best = self.stack.state(place)
+        dropout = slot.dropout.get_state()
+        return Checkpoint(
+            model=weights,
+            optimizer=moments,
+            best=best,
+            order=slot.order.get_state(),
+            random=dropout,
+            random_cuda=dropout if self.device.type == "cuda" else None,
+            epochs=slot.course.epochs,
+            started=slot.course.record.started,
+        )
+
+    def _restore(self, place: int, slot: _Slot, saved: Checkpoint) -> None:
+        """The trial goes on from there; from its start if the checkpoint is not of this model in a batch."""
+        assert isinstance(slot.course, TrainingCourse)
+        try:
+            self.stack.restore(place, saved.model, saved.optimizer, saved.best)
+        except (KeyError, ValueError) as error:
+            log.warning("trial %s starts anew, its checkpoint does not fit: %s", slot.trial.trial_id, error)
+            return
+        slot.order.set_state(saved.order)
+        slot.dropout.set_state(saved.random)
+        slot.course.record = replace(slot.course.record, started=saved.started)
+        slot.course.restore(saved.epochs)
+        slot.step, slot.seconds = len(saved.epochs) * self.steps, saved.epochs[-1].seconds
 
     def _compact(self) -> None:
         """Goes on with half the width, or less, when no more of it is used and what is left repays it."""

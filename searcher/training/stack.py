@@ -88,6 +88,27 @@ class Stack:
                 whole[slot] = 0
         self.dropout.generators[slot] = generator
 
+    def state(self, slot: int) -> tuple[Tensors, dict[str, Tensors], Tensors]:
+        """The weights of a slot, its optimizer's moments by name, and its best weights: copies."""
+        moments = {name: _slot_of(state, slot) for name, state in self.moments.items()}
+        return _slot_of(self._all(), slot), moments, _slot_of(self.best, slot)
+
+    def restore(self, slot: int, weights: Any, moments: Any, best: Any) -> None:
+        """Puts back into a slot what `state` gave, or changes nothing.
+
+        Raises:
+            KeyError, ValueError: it is that of another model or optimizer.
+        """
+        pairs = [(self._all(), weights), (self.best, best)]
+        pairs += [(whole, moments[name]) for name, whole in self.moments.items()]
+        for mine, saved in pairs:
+            for name, whole in mine.items():
+                if saved[name].shape != whole.shape[1:]:
+                    raise ValueError(f"{name}: got {tuple(saved[name].shape)}, not {tuple(whole.shape[1:])}")
+        for mine, saved in pairs:
+            for name, whole in mine.items():
+                whole[slot] = saved[name]
+
     def take(self, other: Stack, places: Sequence[int]) -> None:
         """Takes over the trials in these slots of another stack of the task, into the first slots of this one."""
         index = torch.tensor(places, device=self.device)
@@ -224,6 +245,10 @@ def _adamw(param: Tensor, gradient: Tensor, states: Tensors, rates: Sequence[Ten
     # An empty slot has a correction of 0, whose quotient must not reach its weights.
     size = torch.where(correction > 0, lr / correction, torch.zeros_like(lr))
     param.sub_(size * mean / (square.sqrt() / root.clamp(min=ADAM_EPSILON) + ADAM_EPSILON))
+
+
+def _slot_of(wholes: Tensors, slot: int) -> Tensors:
+    return {name: whole[slot].clone() for name, whole in wholes.items()}
 
 
 def _repeated(value: Tensor, width: int) -> Tensor:

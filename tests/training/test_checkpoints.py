@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from searcher.algorithms.packing import Packing
 from searcher.algorithms.schedules import complete
 from searcher.algorithms.stopping import rule_from
 from searcher.records import Configuration, EpochRecord, Record, Status, Trial, TrialRecord
 from searcher.training.checkpoints import Checkpoint, Checkpoints
+from searcher.training.fused import run_trials
 from searcher.training.loop import run_trial
 from searcher.training.tasks import Task, load_task
 
@@ -108,6 +110,44 @@ def test_a_restarted_trial_goes_on_as_if_nothing_had_happened(optimizer: str, di
     ended = second[-1]
     assert isinstance(ended, TrialRecord)
     assert ended.seconds >= second[-2].seconds  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("die_at", [2, 6])
+def test_a_batch_that_died_goes_on_in_other_company(optimizer: str, die_at: int) -> None:
+    given = [replace(trial(optimizer=optimizer), seed=seed, length=length) for seed, length in enumerate((9, 3, 8))]
+    whole = train_together(given)
+    shelf = Shelf()
+    each_epoch = Checkpoints(vault=shelf, urgent=lambda: True)
+    first = train_together(given, each_epoch, die_at)
+    left = [one for one in given if one.trial_id not in {r.trial_id for r in first if isinstance(r, TrialRecord)}]
+    kept = [Checkpoint.decode(shelf[one.trial_id]).epochs for one in left]
+    assert [len(epochs) for epochs in kept] == [die_at - 1] * len(left)
+    for one, epochs in zip(left, kept, strict=True):
+        again = train_together([one], Checkpoints(vault=shelf, begun=frozenset([one.trial_id])))
+        assert timeless(again) == timeless([record for record in whole if record.trial_id == one.trial_id])
+        assert again[: die_at - 1] == epochs  # not trained again
+    # One that is trained alone from now on has no use for it, nor the other way round.
+    begun = frozenset([given[0].trial_id])
+    alone = train(given[0], Checkpoints(vault=shelf, urgent=lambda: True, begun=begun), die_at=5)
+    assert timeless(alone) == timeless(train(given[0])[:4])
+    assert timeless(train_together(given[:1], Checkpoints(vault=shelf, begun=begun))) == [
+        record for record in timeless(whole) if record.trial_id == given[0].trial_id
+    ]
+
+
+def train_together(given: list[Trial], checkpoints: Checkpoints | None = None, die_at: int = 0) -> list[Record]:
+    """As `train`, in one batch; it dies once all trials have got there."""
+    records: list[Record] = []
+
+    def emit(record: Record) -> None:
+        if isinstance(record, EpochRecord) and record.epoch == die_at:
+            raise Killed
+        records.append(record)
+
+    with contextlib.suppress(Killed):
+        run_trials(RANDOM, given, rule_from("off"), emit, "cpu", Packing(4, False, ""), checkpoints)
+    return records
 
 
 PATIENCE = {"rule": "patience", "reports": 3}
