@@ -1,6 +1,7 @@
 """Kills nodes, drivers and heads of a real cluster at random moments under running sweeps.
 
     python experiments/benchmarks/chaos_cluster.py --fault node --kills 20 --seed 1
+    python experiments/benchmarks/chaos_cluster.py --fault node --kills 20 --seed 1 --trials fused
 
 Starts `cluster/local.sh` (a head without processors, workers with one each, token authentication), runs one sweep
 undisturbed, and then the same sweep again and again, disturbed at random moments, until so many faults were made.
@@ -39,16 +40,29 @@ HEALTH = {
 }
 SWEEP = """
 name: chaos
-task: ./sleeping_tasks.py:tenths
-epochs: 12
 seeds: [0, 1]
-strategies:
-  - grid: {lr: [0.01, 0.1], momentum: [0.9], weight_decay: [0], batch_size: [48, 72], schedule: one_cycle}
 stop: {overfit: off}
 resources: {cpu: 1}
 max_failures: 8
 checkpoint_every: 1
 """
+TRIALS = {
+    # Eight trials, one a carrier.
+    "single": """
+task: ./sleeping_tasks.py:tenths
+epochs: 12
+strategies:
+  - grid: {lr: [0.01, 0.1], momentum: [0.9], weight_decay: [0], batch_size: [48, 72], schedule: one_cycle}
+""",
+    # Sixteen trials in three batches of six, six and four: enough steps for fusing to be considered.
+    "fused": """
+task: ./sleeping_tasks.py:twentieths
+epochs: 100
+strategies:
+  - grid:
+      {lr: [0.01, 0.03, 0.1, 0.3], momentum: [0.9], weight_decay: [0, 1e-3], batch_size: 48, schedule: one_cycle}
+""",
+}
 MARGIN = 600.0
 """Seconds after which a run that has not ended counts as hanging."""
 
@@ -181,11 +195,13 @@ def check(results: Path, expected: dict[str, pd.DataFrame]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fault", choices=["node", "notice", "driver", "head"], default="node")
+    parser.add_argument("--trials", choices=list(TRIALS), default="single")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--every", type=float, nargs=2, default=(4.0, 10.0), help="seconds between two faults")
     options = parser.parse_args()
+    sweep = SWEEP + TRIALS[options.trials]
     cluster = Cluster(options.workers)
     chaos = Chaos(cluster, options.fault, options.kills, random.Random(options.seed), tuple(options.every))
     failed = runs = 0
@@ -193,7 +209,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             shutil.copy(ROOT / "experiments/benchmarks/sleeping_tasks.py", folder)
             file = Path(folder, "chaos.yaml")
-            file.write_text(f"{SWEEP}results: {folder}/undisturbed\n")
+            file.write_text(f"{sweep}results: {folder}/undisturbed\n")
             began = time.monotonic()
             assert cluster.run(file).wait() == 0
             print(f"undisturbed: {time.monotonic() - began:.0f} s", flush=True)
@@ -201,7 +217,7 @@ def main() -> int:
             while chaos.made < chaos.kills:
                 runs += 1
                 results = Path(folder, f"run{runs}")
-                file.write_text(f"{SWEEP}results: {results}\n")
+                file.write_text(f"{sweep}results: {results}\n")
                 began = time.monotonic()
                 code, met = chaos.disturb(file)
                 wrong = [f"exit code {code}"] if code else check(results, expected)
@@ -212,7 +228,8 @@ def main() -> int:
                 )
     finally:
         cluster.stop()
-    print(f"{chaos.made} faults ({options.fault}) in {runs} runs, {failed} of them wrong; seed {options.seed}")
+    told = f"{chaos.made} faults ({options.fault}, {options.trials} trials) in {runs} runs, {failed} of them wrong"
+    print(f"{told}; seed {options.seed}")
     return 1 if failed else 0
 
 
