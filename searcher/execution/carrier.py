@@ -18,6 +18,7 @@ from ray import tune
 from searcher.algorithms.packing import Packing
 from searcher.algorithms.stopping import Rule, rule_from
 from searcher.errors import SearcherError
+from searcher.execution.notice import Notice
 from searcher.execution.packaged import on_this_node
 from searcher.records import EpochRecord, Kind, Record, Status, Trial, TrialRecord
 from searcher.training.batch_probe import run_probe
@@ -80,7 +81,7 @@ def carry(config: dict[str, Any]) -> None:
     load: Load = config[LOAD]
     torch.set_num_threads(max(1, int(load.cpu)))
     device = torch.device("cuda" if load.gpu else "cpu")
-    checkpoints = Checkpoints(vault=load.vault, every=load.checkpoint_every, begun=load.begun)
+    checkpoints = Checkpoints(vault=load.vault, every=load.checkpoint_every, begun=load.begun, urgent=Notice())
     report = _Report(load, device_name(device), checkpoints)
     try:
         task = load_task(load.task, on_this_node(load.folder))

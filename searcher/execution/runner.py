@@ -162,8 +162,11 @@ def _our_errors() -> Iterator[None]:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(address: str | None, **more: Any) -> Iterator[None]:
     """Ray is there inside: the one that runs already, the one at the address, or one of our own.
+
+    Args:
+        more: options of `ray.init`.
 
     Raises:
         ExecutionError: nothing answers at the address.
@@ -173,7 +176,7 @@ def connected(address: str | None) -> Iterator[None]:
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    options: dict[str, Any] = {"include_dashboard": False} if where == "local" else {}
+    options = more | ({"include_dashboard": False} if where == "local" else {})
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(where, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True, **options)

@@ -21,6 +21,9 @@ def main() -> int:
     parcel.add_argument("--sweep", required=True)
     parcel.add_argument("--results", required=True)
     commands.add_parser("checkup").add_argument("--results")
+    notice = commands.add_parser("notice")
+    notice.add_argument("--cloud", choices=["aws", "gcp", "now"], required=True)
+    notice.add_argument("--node")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # `searcher stop` loses no more than Ctrl-C
     try:
@@ -37,6 +40,10 @@ def main() -> int:
                 from searcher.job.checkup import checkup
 
                 checkup(given.results)
+            case "notice":
+                from searcher.job.notice import give_notice
+
+                give_notice(given.cloud, given.node)
     except SearcherError as error:
         tell("error", type=type(error).__name__, text=str(error))
         return 2

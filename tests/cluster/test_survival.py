@@ -1,0 +1,219 @@
+"""Nodes, drivers and heads are killed with `kill -9` under a sweep: nothing is lost, nothing stands twice."""
+
+import http.server
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from local_cluster import LocalCluster, local_cluster
+
+from searcher import study
+from searcher.algorithms.packing import Packing
+from searcher.algorithms.stopping import rule_from
+from searcher.records import EpochRecord, History, Record, Trial, TrialRecord
+from searcher.sweep import Sweep, parse_sweep
+from searcher.training.fused import run_trials
+from searcher.training.loop import run_trial
+from searcher.training.tasks import load_task
+
+HERE = Path(__file__).parent
+QUICK = {
+    # A dead node is noticed after some 3 s.
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "3",
+}
+LR = [0.01, 0.03, 0.1, 0.3]
+GRID = {"momentum": [0.9], "schedule": "one_cycle"}
+SWEEP = {
+    "name": "fragile",
+    "task": "./patient_task.py:make_task",
+    "epochs": 42,
+    "seeds": [0, 1],
+    "strategies": [
+        # 32 trials of 3 steps an epoch: 4,032 steps, enough for two batches of sixteen.
+        {"grid": GRID | {"name": "batches", "lr": LR, "weight_decay": [0, 1e-4, 1e-3, 1e-2], "batch_size": 48}},
+        {"grid": GRID | {"name": "single", "lr": LR[:1], "weight_decay": [0], "batch_size": 72}},
+    ],
+    "stop": {"overfit": "off"},
+    "checkpoint_every": 1,
+    "max_failures": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def fragile() -> Iterator[LocalCluster]:
+    """Three nodes whose trials take a twentieth of a second for each step."""
+    with local_cluster(workers=2, cpus=1, extra=QUICK | {"STEP_SECONDS": "0.05"}) as started:
+        yield started
+
+
+class Run:
+    """A sweep and its driver, on this machine.
+
+    Attributes:
+        checkpoints: the files there now, by the id of the trial.
+    """
+
+    def __init__(self, cluster: LocalCluster, folder: Path, **changes: object) -> None:
+        self._cluster = cluster
+        self.results = folder / "results"
+        self.sweep = parse_sweep(SWEEP | {"results": str(self.results)} | changes)
+        self.file = folder / "sweep.yaml"
+        self.file.write_text(self.sweep.to_yaml())
+        (folder / "patient_task.py").write_text((HERE / "patient_task.py").read_text())
+
+    def start(self, *options: str) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-m", "searcher.cli", "run", str(self.file), "--address", self._cluster.gcs]
+        return subprocess.Popen([*words, *options], env=self._cluster.environment())
+
+    @property
+    def checkpoints(self) -> dict[str, Path]:
+        return {path.stem: path for path in (self.results / ".searcher/checkpoints").rglob("*.pt")}
+
+    def wait_for_checkpoints(self, trials: list[Trial], after: float = 0.0) -> None:
+        """Until one of these trials has a checkpoint that was written after that time."""
+        ids = {trial.trial_id for trial in trials}
+
+        def there() -> bool:
+            written = {name: modified(path) for name, path in self.checkpoints.items()}
+            return any(name in ids and when > after for name, when in written.items())
+
+        wait_until(there, "no checkpoint was written")
+
+
+def modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # its trial has ended
+        return 0.0
+
+
+def wait_until(there: Callable[[], bool], otherwise: str, seconds: float = 90.0) -> None:
+    end = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.1)
+
+
+def trials_of(sweep: Sweep, label: str) -> list[Trial]:
+    return study.prepare(sweep, HERE).strategies[label].propose(History(), 1000)
+
+
+def undisturbed(sweep: Sweep) -> list[Record]:
+    """What the sweep measures where nothing dies, trained in this process: in batches and one by one."""
+    torch.set_num_threads(1)
+    task, records, rule = load_task(sweep.task, HERE), [], rule_from("off")
+    batches: list[Record] = records
+    run_trials(task, trials_of(sweep, "batches"), rule, batches.append, "cpu", Packing(16, False, ""))
+    for trial in trials_of(sweep, "single"):
+        run_trial(task, trial, rule, batches.append)
+    return batches
+
+
+def test_workers_die_a_node_is_added_the_driver_and_the_head_die(fragile: LocalCluster, tmp_path: Path) -> None:
+    run = Run(fragile, tmp_path)
+    batches, single = trials_of(run.sweep, "batches"), trials_of(run.sweep, "single")
+    driver = run.start()
+    run.wait_for_checkpoints(batches)
+    run.wait_for_checkpoints(single)
+    for name in ("w1", "w2"):
+        fragile.kill(name)
+    workers_died = time.time()
+    fragile.start_worker("w3")
+    fragile.start_worker("w1")
+    run.wait_for_checkpoints(batches, after=time.time())
+    assert driver.poll() is None
+
+    driver.kill()
+    driver.wait()
+    for name in ("head", "w1", "w3"):
+        fragile.kill(name)
+    fragile.call("head")
+    for name in ("w1", "w2"):
+        fragile.start_worker(name)
+    assert run.start("--resume").wait(180) == 0
+
+    expected = undisturbed(run.sweep)
+    epochs, trials = pd.read_parquet(run.results / "epochs"), pd.read_parquet(run.results / "trials")
+    assert not epochs.duplicated(["trial_id", "epoch"]).any()
+    columns = ["train_loss", "test_loss", "test_accuracy", "step", "samples"]
+    stored = {(row.trial_id, row.epoch): [getattr(row, name) for name in columns] for row in epochs.itertuples()}
+    assert stored == {
+        (record.trial_id, record.epoch): [getattr(record, name) for name in columns]
+        for record in expected
+        if isinstance(record, EpochRecord)
+    }
+    ended = {row.trial_id: (row.status, row.epochs, row.holdout_loss) for row in trials.itertuples()}
+    assert ended == {
+        record.trial_id: (record.status.value, record.epochs, record.holdout_loss)
+        for record in expected
+        if isinstance(record, TrialRecord)
+    }
+    # All workers died at once: who began before and ended later, went on from a checkpoint.
+    went_on = trials[(trials.started < workers_died) & (trials.finished > workers_died)]
+    assert {"batches", "single"} <= set(went_on.strategy)
+    assert not run.checkpoints, "left over"
+
+
+@contextmanager
+def metadata(answers: dict[str, list[tuple[int, str]]]) -> Iterator[str]:
+    """A cloud's metadata server: by path what it answers, the last answer again and again."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            left = answers[self.path]
+            status, text = left.pop(0) if len(left) > 1 else left[0]
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        do_PUT = do_GET
+
+        def log_message(self, *words: object) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+AWS = {
+    "/latest/api/token": [(200, "secret")],
+    "/latest/meta-data/spot/instance-action": [(404, ""), (200, '{"action": "terminate"}')],
+}
+GCP = {"/computeMetadata/v1/instance/preempted": [(200, "FALSE"), (200, "TRUE")]}
+
+
+@pytest.mark.parametrize(
+    ("cloud", "node", "answers", "variable", "form"),
+    [
+        ("aws", "127.0.0.3", AWS, "AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://{}"),
+        ("gcp", "127.0.0.4", GCP, "GCE_METADATA_HOST", "{}"),
+    ],
+)
+def test_a_node_that_is_given_notice_saves_its_trials_first(
+    fragile: LocalCluster, tmp_path: Path, cloud: str, node: str, answers: dict[str, list[tuple[int, str]]],
+    variable: str, form: str,
+) -> None:  # fmt: skip
+    run = Run(fragile, tmp_path, name="notice", checkpoint_every=3600)
+    driver = run.start()
+    try:
+        wait_until(lambda: bool(list((run.results / "epochs").rglob("*.parquet"))), "nothing was measured")
+        assert not run.checkpoints
+        with metadata(answers) as address:
+            environment = fragile.environment(RAY_ADDRESS=fragile.gcs, **{variable: form.format(address)})
+            words = [sys.executable, "-m", "searcher.job", "notice", "--cloud", cloud, "--node", node]
+            subprocess.run(words, env=environment, check=True, timeout=60)
+        wait_until(lambda: bool(run.checkpoints), "no checkpoint was written")
+    finally:
+        driver.kill()
+        driver.wait()
