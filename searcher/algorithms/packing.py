@@ -80,9 +80,13 @@ def one_by_one(reason: str) -> Packing:
     return Packing(1, False, reason)
 
 
+NARROWEST = 4
+"""A batch is not made narrower when trials end: two at a time round differently than four, eight or sixteen do."""
+
+
 def width_for(trials: int) -> int:
-    """The narrowest batch for so many trials: a power of two, so that few widths are ever compiled; at least 2."""
-    return max(2, 1 << max(trials - 1, 0).bit_length())
+    """The narrowest batch for so many trials: a power of two, so that few widths are ever compiled."""
+    return max(NARROWEST, 1 << max(trials - 1, 0).bit_length())
 
 
 def widest(parameters: int, moments: int, bytes_free: int) -> int:

@@ -104,13 +104,14 @@ def test_the_curves_are_those_of_the_loop(name: str, optimizer: str) -> None:
 
 def test_a_trial_does_not_depend_on_who_shares_its_batch() -> None:
     """Bit for bit: neither on its slot nor on the width nor on neighbours that diverge or have other lengths."""
-    task, mine = noisy(), trial(seed=7, length=4)
-    expected = curves(fused(task, [mine, trial(seed=1, length=4)], Packing(2, False, "")))
+    task, mine = noisy(), trial(seed=7, length=40)
+    expected = curves(fused(task, [mine]))
     others = [
-        trial(seed=seed, length=length, lr=lr) for seed, length, lr in ((1, 1, 0.1), (2, 6, 1e38), (3, 2, 1.0))
+        trial(seed=seed, length=length, lr=lr) for seed, length, lr in ((1, 1, 0.1), (2, 60, 1e38), (3, 20, 1.0))
     ]
-    for company in ([*others, mine], [others[0], mine], [*others, trial(seed=9, lr=0.3), mine]):
-        got = curves(fused(task, company))
+    many = [trial(seed=seed, length=42) for seed in range(10, 25)]
+    for company in ([*others, mine], [others[0], mine], [*others, trial(seed=9, lr=0.3), mine], [*many, mine]):
+        got = curves(fused(task, company, Packing(16, False, "")))
         assert {key: got[key] for key in expected if key[0] == mine.trial_id} == {
             key: value for key, value in expected.items() if key[0] == mine.trial_id
         }
