@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from searcher.records import Kind, Trial
 
 COMPILE_SECONDS = 15.0
-"""What compiling the step of one group is taken to cost. The first time costs more and later ones, from the
-cache, less: the choice must not depend on which it is."""
+"""What compiling the step of one group is taken to cost, the first time on a machine."""
+
+CACHED_SECONDS = 4.0
+"""What each carrier then pays to have the compiled step: it comes from PyTorch's cache."""
 
 LEAST_STEPS = 4_000
 """Steps of a group in the whole sweep below which measuring cannot repay itself."""
@@ -60,7 +62,8 @@ class Speeds:
     Attributes:
         alone: trained on its own.
         fused: in a batch of `width`, not compiled.
-        compiled: the same, compiled; None where it was not measured, as there is no compiler or it cannot pay.
+        compiled: the same, compiled; None where it was not measured, as there is no compiler or it cannot pay;
+            infinity where the step cannot be compiled.
         fault: why the model cannot be fused; empty if it can.
     """
 
@@ -103,7 +106,7 @@ def widest(parameters: int, moments: int, bytes_free: int) -> int:
 
 
 def compiling_may_pay(steps: int, alone: float, workers: int) -> bool:
-    """Whether it is worth while to measure the compiled step: if it took no time, it would repay itself."""
+    """Whether to compile the step and measure it: if it then took no time, that would repay itself."""
     return steps * alone / workers > LEAST_GAIN * COMPILE_SECONDS
 
 
@@ -113,13 +116,14 @@ def choose(speeds: Speeds, steps: int, workers: int) -> Packing:
         return one_by_one(f"cannot be fused: {speeds.fault}")
     alone = steps * speeds.alone / workers
     ways = {False: steps * speeds.fused / workers}
-    if speeds.compiled is not None and compiling_may_pay(steps, speeds.alone, workers):
-        ways[True] = steps * speeds.compiled / workers + COMPILE_SECONDS
+    if speeds.compiled is not None:
+        # What was measured has been compiled on this machine.
+        ways[True] = steps * speeds.compiled / workers + CACHED_SECONDS
     compiled = min(ways, key=lambda way: ways[way])
     told = (
         f"a step takes {1e3 * speeds.alone:.3g} ms alone, {1e3 * speeds.fused:.3g} ms in a batch of {speeds.width}"
     )
-    if speeds.compiled is not None:
+    if speeds.compiled is not None and math.isfinite(speeds.compiled):
         told += f", {1e3 * speeds.compiled:.3g} ms compiled"
     if alone < LEAST_GAIN * ways[compiled]:
         return one_by_one(f"fusing does not pay: {told}")

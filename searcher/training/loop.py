@@ -164,7 +164,8 @@ class Run:
     def __init__(self, task: Task, trial: Trial, device: torch.device) -> None:
         self.device = device
         self.loss = task.loss
-        self.model = task.model().to(device)
+        # Channels last: convolutions, batch normalization and pooling of images are faster so, on CPU and GPU.
+        self.model = task.model().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.model, trial.configuration)
         self.order = torch.Generator(device).manual_seed(trial.seed)
         self.best: dict[str, Tensor] = {}

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import math
 import os
 import platform
 import shutil
@@ -43,10 +44,10 @@ from searcher.training.tasks import Task
 
 log = logging.getLogger(__name__)
 
-ROUND_SECONDS = 0.05
+ROUND_SECONDS = 0.01
 """How long one round of a measurement takes, at least a step; the fastest of `ROUNDS` counts."""
 
-ROUNDS = 6
+ROUNDS = 30
 
 LONGEST_STEP = 0.05
 """Seconds. A model whose step alone takes longer fills the processor, and would take minutes to compile."""
@@ -97,7 +98,8 @@ def _measure(task: Task, trial: Trial, device: torch.device) -> Speeds:
         return Speeds(width, alone, fault=fault)
 
 
-def _compiled(task: Task, trial: Trial, device: torch.device, width: int) -> float | None:
+def _compiled(task: Task, trial: Trial, device: torch.device, width: int) -> float:
+    """Seconds of a step of one trial; infinity where the step cannot be compiled."""
     began = time.perf_counter()
     try:
         # The stack that the trials will use, so that it is compiled once.
@@ -108,7 +110,7 @@ def _compiled(task: Task, trial: Trial, device: torch.device, width: int) -> flo
         return _seconds(step, device) / width
     except Exception as error:
         log.warning("the step cannot be compiled: %s", " ".join(str(error).split())[:300])
-        return None
+        return math.inf
 
 
 def _step(stack: Stack, batch: int) -> Callable[[], object]:
@@ -118,20 +120,24 @@ def _step(stack: Stack, batch: int) -> Callable[[], object]:
 
 
 def _seconds(step: Callable[[], object], device: torch.device) -> float:
-    """Of one step: the mean of the fastest round."""
+    """Of one step: the mean of the fastest round.
+
+    Of a single thread its processor time is taken, so that what else runs on the machine does not count.
+    """
+    clock = time.thread_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
 
     def timed(count: int) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        began = time.perf_counter()
+        began = clock()
         for _ in range(count):
             step()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        return (time.perf_counter() - began) / count
+        return (clock() - began) / count
 
     timed(2)
-    count = max(1, min(100, int(ROUND_SECONDS / timed(1))))
+    count = max(1, min(100, int(ROUND_SECONDS / max(timed(1), 1e-9))))
     return min(timed(count) for _ in range(ROUNDS))
 
 

@@ -106,7 +106,7 @@ def test_signals_are_generated_once_and_kept(tmp_path: Path, monkeypatch: pytest
 def test_signals_need_no_folder_that_takes_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("SEARCHER_DATA", str(tmp_path / "file" / "below"))
-    monkeypatch.setattr(signals, "_generate", lambda: (np.zeros((50, 40)), np.arange(50) % 10))
+    monkeypatch.setattr(signals, "_generate", lambda: {"signals": np.zeros((50, 40)), "labels": np.arange(50) % 10})
     assert len(signals.mnist1d().train) == 30
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import numpy as np
 from torch import nn
 
+from searcher.training.builtin.kept import kept
 from searcher.training.builtin.networks import resnet
 from searcher.training.builtin.packages import missing
 from searcher.training.data import TensorSplit, stratified_split
@@ -25,12 +28,18 @@ def digits_resnet() -> Task:
 
 def _digits_splits() -> tuple[TensorSplit, TensorSplit, TensorSplit]:
     try:
-        from sklearn.datasets import load_digits
+        release = version("scikit-learn")
     except ImportError as error:
         raise missing("scikit-learn") from error
+    arrays = kept(f"digits-{release}", _read)
+    return stratified_split(arrays["images"], arrays["labels"])
+
+
+def _read() -> dict[str, np.ndarray]:
+    from sklearn.datasets import load_digits
+
     data = load_digits()
-    images = (data.images / 16.0).astype(np.float32)[:, None]  # [1797, 1, 8, 8]
-    return stratified_split(images, data.target)
+    return {"images": (data.images / 16.0).astype(np.float32)[:, None], "labels": data.target}  # [1797, 1, 8, 8]
 
 
 def _digits_cnn() -> nn.Module:

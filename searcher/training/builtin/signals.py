@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-import zipfile
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 from torch import nn
 
-from searcher.training.builtin.packages import data_folder, missing
+from searcher.training.builtin.kept import kept
+from searcher.training.builtin.packages import missing
 from searcher.training.data import stratified_split
 from searcher.training.tasks import Task
 
@@ -31,22 +28,16 @@ def mnist1d_mlp() -> Task:
 
 
 def _signals() -> tuple[np.ndarray, np.ndarray]:
-    """Inputs `[5000, 40]` and labels `[5000]`, generated once: it takes seconds, and every process needs them."""
+    """Inputs `[5000, 40]` and labels `[5000]`."""
     try:
         release = version("mnist1d")
     except ImportError as error:
         raise missing("mnist1d") from error
-    file = data_folder() / f"mnist1d-{release}-numpy-{np.__version__}.npz"
-    try:
-        with np.load(file) as stored:
-            return stored["signals"], stored["labels"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        signals, labels = _generate()  # not there yet, or not readable
-    _keep(file, signals=signals, labels=labels)
-    return signals, labels
+    arrays = kept(f"mnist1d-{release}-numpy-{np.__version__}", _generate)
+    return arrays["signals"], arrays["labels"]
 
 
-def _generate() -> tuple[np.ndarray, np.ndarray]:
+def _generate() -> dict[str, np.ndarray]:
     from mnist1d.data import get_dataset_args, make_dataset
 
     state = np.random.get_state()  # the generator of the package seeds NumPy's global one
@@ -54,24 +45,10 @@ def _generate() -> tuple[np.ndarray, np.ndarray]:
         data = make_dataset(get_dataset_args())
     finally:
         np.random.set_state(state)
-    signals = np.concatenate([data["x"], data["x_test"]]).astype(np.float32)
-    labels = np.concatenate([data["y"], data["y_test"]]).astype(np.int64)
-    return signals, labels
-
-
-def _keep(file: Path, **arrays: np.ndarray) -> None:
-    """Writes a file that is never seen half written. Where the folder takes none, the next process generates."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-    except OSError:
-        return
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez(stream, **arrays)  # type: ignore[arg-type]  # its stub confuses them with allow_pickle
-        os.replace(temporary, file)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
+    return {
+        "signals": np.concatenate([data["x"], data["x_test"]]).astype(np.float32),
+        "labels": np.concatenate([data["y"], data["y_test"]]).astype(np.int64),
+    }
 
 
 def _cnn() -> nn.Module:

@@ -1,0 +1,119 @@
+"""What is measured of a task is remembered and decides; compiled steps are the same steps."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from test_fused import alone, curves, fused, noisy, trial
+from torch import nn
+
+from searcher.algorithms.packing import Packing
+from searcher.training import measuring
+from searcher.training.measuring import packing_for
+from searcher.training.tasks import Task
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SEARCHER_DATA", str(tmp_path))
+    torch.set_num_threads(1)
+    return tmp_path
+
+
+def test_a_group_is_measured_once_and_its_speeds_decide(folder: Path) -> None:
+    first = packing_for(noisy(), trial(), CPU, 5_000, 1)
+    assert "ms alone" in first.reason
+    file = folder / "speeds.json"
+    ((key, speeds),) = json.loads(file.read_text()).items()
+    assert speeds["width"] == 16
+    assert 0 < speeds["fused"] < 1
+    assert 0 < speeds["alone"] < 1
+    for alone_, fused_, expected in ((1.0, 0.1, 16), (0.1, 1.0, 1)):
+        file.write_text(json.dumps({key: {**speeds, "alone": alone_, "fused": fused_, "compiled": 10.0}}))
+        assert packing_for(noisy(), trial(), CPU, 5_000, 1).width == expected
+        assert list(json.loads(file.read_text())) == [key]
+    packing_for(noisy(), trial(optimizer="adamw"), CPU, 5_000, 1)
+    assert len(json.loads(file.read_text())) == 2
+
+
+def test_little_work_is_not_measured(folder: Path) -> None:
+    assert packing_for(noisy(), trial(), CPU, 3_999, 1).reason == "there is too little to train"
+    assert not list(folder.iterdir())
+
+
+def test_why_a_model_cannot_be_fused_is_remembered(folder: Path) -> None:
+    class Looks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(6, 3)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.linear(inputs)
+            return out if out.sum().item() > 0 else -out
+
+    plain = noisy()
+    task = Task(Looks, plain.train, plain.test, plain.holdout, plain.loss)
+    packing = packing_for(task, trial(), CPU, 5_000, 1)
+    assert not packing.fused
+    assert packing.reason.startswith("cannot be fused: ")
+    assert ".item()" in packing.reason
+    (speeds,) = json.loads((folder / "speeds.json").read_text()).values()
+    assert ".item()" in speeds["fault"]
+
+
+def test_a_folder_that_takes_no_file_is_no_obstacle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "file").write_text("")
+    monkeypatch.setenv("SEARCHER_DATA", str(folder / "file"))
+    assert "ms alone" in packing_for(noisy(), trial(), CPU, 5_000, 1).reason
+
+
+def test_without_a_compiler_everything_works(folder: Path) -> None:
+    """In a process of its own: PyTorch looks for a compiler once."""
+    program = """
+from test_fused import *
+from searcher.training.measuring import has_compiler, packing_for
+
+torch.set_num_threads(1)
+assert not has_compiler(torch.device("cpu"))
+packing = packing_for(noisy(), trial(), torch.device("cpu"), 10**9, 1)  # so much that compiling would surely pay
+assert not packing.compiled and "compiled" not in packing.reason, packing
+# A batch that was to be compiled all the same is trained one by one.
+trials = [trial(seed=seed, length=1) for seed in range(2)]
+assert curves(fused(noisy(), trials, Packing(2, True, ""))) == curves(alone(noisy(), trials))
+"""
+    surroundings = {
+        "CXX": "/nowhere/g++",
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "compiled"),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+    }
+    subprocess.run([sys.executable, "-c", program], env=os.environ | surroundings, check=True)
+
+
+def test_a_step_that_cannot_be_compiled_is_not_tried_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def broken(*arguments: object) -> None:
+        tried.append(arguments)
+        raise RuntimeError("the compiler stumbles")
+
+    monkeypatch.setattr(measuring, "has_compiler", lambda device: True)
+    monkeypatch.setattr(measuring, "stack_for", broken)
+    for _ in range(2):
+        assert not packing_for(noisy(), trial(), CPU, 10**9, 1).compiled
+    assert len(tried) == 1
+
+
+def test_a_compiled_batch_has_the_curves_of_the_loop() -> None:
+    """Trials that begin at different times, of two lengths, with dropout and batch normalization."""
+    task = noisy()
+    trials = [trial(seed=seed, length=2 + seed % 2, batch_size=35) for seed in range(6)]
+    together, one_by_one = curves(fused(task, trials, Packing(4, True, ""))), curves(alone(task, trials))
+    assert together.keys() == one_by_one.keys()
+    for key, expected in one_by_one.items():
+        assert together[key] == pytest.approx(expected, rel=1e-3), key
