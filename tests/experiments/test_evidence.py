@@ -13,7 +13,7 @@ from searcher.algorithms.intervals import Estimate
 from searcher.algorithms.schedules import complete
 from searcher.records import Configuration, Status, Trial, TrialRecord
 from searcher.results.store import Store
-from searcher.sweep import Sweep, load_sweep
+from searcher.sweep import Sweep, load_sweep, parse_sweep
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -165,15 +165,25 @@ def test_what_is_kept_of_a_sweep_replaces_what_was_kept(tmp_path: Path, monkeypa
     (run,) = load(monkeypatch, "benchmarks/search_cost", "run")
     monkeypatch.setattr(run, "RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(run, "MEASURED", tmp_path / "measured.parquet")
-    for seed in (0, 1):
-        sweep = load_sweep(run.FOLDER / "digits.yaml", [f"name=digits-{seed}", f"seeds=[{seed}]"])
-        store(tmp_path / "results", sweep, [("grid", 0.1, 2, seed, 0.9), ("random", 0.2, 2, seed, 0.8)])
-        run.keep("digits", seed)
-    run.keep("digits", 0)
+    assert not run.is_measured("digits", 0, "grid")
+    for seed, strategy in [(0, "grid"), (0, "random"), (1, "grid")]:
+        store(tmp_path / "results", run.sweeps_of("digits", seed)[strategy], [(strategy, 0.1, 2, seed, 0.9)])
+        run.keep("digits", seed, strategy)
+    run.keep("digits", 0, "grid")
     kept = pd.read_parquet(tmp_path / "measured.parquet")
     assert list(kept.columns) == run.KEPT
     assert kept[["search_seed", "strategy", "samples"]].to_numpy().tolist() == [
-        [0, "grid", 200], [0, "random", 200], [1, "grid", 200], [1, "random", 200]
+        [0, "grid", 200], [0, "random", 200], [1, "grid", 200]
     ]  # fmt: skip
-    assert run.is_complete("digits-1")
-    assert not run.is_complete("digits-2")
+    assert run.is_measured("digits", 1, "grid")
+    assert not run.is_measured("digits", 1, "random")
+
+
+def test_each_strategy_of_a_cost_file_is_a_sweep_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    (run,) = load(monkeypatch, "benchmarks/search_cost", "run")
+    sweeps = run.sweeps_of("digits", 3)
+    assert list(sweeps) == ["grid", "random", "asha", "tpe_median", "one_cycle"]
+    for label, sweep in sweeps.items():
+        again = parse_sweep(sweep.to_yaml())
+        assert ([one.label for one in again.strategies], again.name) == ([label], f"digits-3-{label}")
+        assert again.seeds == (3,)
