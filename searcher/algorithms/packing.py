@@ -28,8 +28,9 @@ LEAST_GAIN = 1.05
 WIDEST = 16
 """The most trials in a batch. From here on the models of a batch drive each other out of the caches."""
 
-WORKING_BYTES = 8 << 20
-"""What the weights, gradients and moments of a batch may take, on a CPU, for the same reason."""
+WORKING_BYTES = 4 << 20
+"""What a batch may take on a CPU, for the same reason: weights, gradients, moments, and what the backward pass
+needs of the forward pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +93,14 @@ def width_for(trials: int) -> int:
     return max(NARROWEST, 1 << max(trials - 1, 0).bit_length())
 
 
-def widest(parameters: int, moments: int, bytes_free: int) -> int:
+def widest(bytes_each: int, bytes_free: int) -> int:
     """The width to measure and use: a power of two of at most `WIDEST`, bounded by memory; at least 2.
 
     Args:
-        parameters: of one model, of 4 bytes each.
-        moments: tensors of that size that the optimizer keeps.
-        bytes_free: that the weights, gradients and moments may take.
+        bytes_each: that one trial takes.
+        bytes_free: that all trials of a batch may take.
     """
-    each = parameters * 4 * (2 + moments)
-    fitting = max(bytes_free // max(each, 1), 2)
+    fitting = max(bytes_free // max(bytes_each, 1), 2)
     return min(WIDEST, 1 << (fitting.bit_length() - 1))
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from searcher.algorithms.packing import (
     LEAST_STEPS,
@@ -84,11 +85,10 @@ def has_compiler(device: torch.device) -> bool:
 def _measure(task: Task, trial: Trial, device: torch.device) -> Speeds:
     with seeded(trial.seed, device):
         run = Run(task, trial, device)
-    moments = 1 if trial.configuration.optimizer == "sgd" else 2
-    free = torch.cuda.mem_get_info(device)[0] // 8 if device.type == "cuda" else WORKING_BYTES
-    width = widest(sum(value.numel() for value in run.model.parameters()), moments, free)
     assert isinstance(task.train, TensorSplit)
     inputs, targets = (part[: trial.configuration.batch_size] for part in task.train.on(device))
+    free = torch.cuda.mem_get_info(device)[0] // 8 if device.type == "cuda" else WORKING_BYTES
+    width = widest(_working_bytes(run, inputs, targets), free)
     alone = _seconds(lambda: run.step(inputs, targets, 1e-6, 0.9), device)
     try:
         stack = Stack(task, trial.configuration.optimizer, width, device)
@@ -96,6 +96,23 @@ def _measure(task: Task, trial: Trial, device: torch.device) -> Speeds:
     except Exception as error:  # whatever a user's model does that cannot be batched
         fault = " ".join(str(error).split())[:300] or type(error).__name__
         return Speeds(width, alone, fault=fault)
+
+
+def _working_bytes(run: Run, inputs: Tensor, targets: Tensor) -> int:
+    """What training one trial takes: weights, gradients, moments, and what the backward pass needs of a batch."""
+    parameters = list(run.model.parameters())
+    saved: dict[int, int] = {}
+
+    def note(value: Tensor) -> Tensor:
+        saved[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda value: value):
+        run.step(inputs, targets, 1e-6, 0.9)
+    for value in [*parameters, inputs, targets]:
+        saved.pop(value.untyped_storage().data_ptr(), None)
+    moments = 2 if isinstance(run.optimizer, torch.optim.AdamW) else 1
+    return sum(saved.values()) + (2 + moments) * sum(int(value.nbytes) for value in parameters)
 
 
 def _compiled(task: Task, trial: Trial, device: torch.device, width: int) -> float:
@@ -147,7 +164,8 @@ def _key(task: Task, trial: Trial, device: torch.device) -> str:
         model = task.model()
     shapes = [(name, tuple(value.shape)) for name, value in model.state_dict().items()]
     identity = (
-        f"{_processor()} {os.cpu_count()} {torch.get_num_threads()} {device_name(device)} {torch.__version__} "
+        f"{WORKING_BYTES} {_processor()} {os.cpu_count()} {torch.get_num_threads()} {device_name(device)} "
+        f"{torch.__version__} "
         f"{model} {shapes} {tuple(task.train.inputs.shape[1:])} {task.train.inputs.dtype} "
         f"{getattr(task.loss, '__qualname__', task.loss)} "
         f"{trial.configuration.batch_size} {trial.configuration.optimizer}"

@@ -151,7 +151,7 @@ class Stack:
         if self._has_convolutions:
             # One by one: batched they would be slower, see `convolution`, and a large batch fills the device.
             for slot in slots:
-                params = {name: whole[slot] for name, whole in self.params.items()}
+                params = {name: _as_alone(whole[slot]) for name, whole in self.params.items()}
                 buffers = {name: whole[slot] for name, whole in self.buffers.items()}
                 for inputs, targets in split.batches(EVALUATION_BATCH, self.device):
                     totals[:, slot] += self._measure(params, buffers, inputs, targets) * len(inputs)
@@ -253,6 +253,11 @@ def _slot_of(wholes: Tensors, slot: int) -> Tensors:
 
 def _repeated(value: Tensor, width: int) -> Tensor:
     return value.unsqueeze(0).repeat(width, *[1] * value.dim())
+
+
+def _as_alone(value: Tensor) -> Tensor:
+    """Channels last, as `searcher.training.loop.Run` has it."""
+    return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
 
 
 def _like(rate: Tensor, whole: Tensor) -> Tensor:

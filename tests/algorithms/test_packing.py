@@ -62,16 +62,11 @@ def test_widths_are_powers_of_two_from_four(trials: int, width: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "moments", "free", "width"),
-    [
-        (15_210, 1, 8 << 20, 16),  # 183 kB each: 45 would fit
-        (78_000, 1, 8 << 20, 8),  # 936 kB each
-        (78_000, 2, 8 << 20, 4),  # 1,248 kB each: 6 would fit
-        (10_000_000, 1, 8 << 20, 2),
-    ],
+    ("each", "free", "width"),
+    [(216_000, 4 << 20, 16), (613_000, 4 << 20, 4), (1_000_000, 4_000_000, 4), (10_000_000, 4 << 20, 2), (0, 0, 2)],
 )
-def test_the_width_is_bounded_by_memory(parameters: int, moments: int, free: int, width: int) -> None:
-    assert widest(parameters, moments, free) == width
+def test_the_width_is_bounded_by_memory(each: int, free: int, width: int) -> None:
+    assert widest(each, free) == width
 
 
 def test_steps_are_counted_by_group() -> None:
