@@ -1,9 +1,11 @@
 """How long a grid takes with `searcher run`, and as Ray Tune's tutorial would write it: whole commands, in turns.
 
     python experiments/benchmarks/grid_speed.py --repeats 3
+    python experiments/benchmarks/grid_speed.py --task mnist1d_mlp --against tutorial reuse --part 4
 
 The 48-point grid of `digits` or the 256-point grid of `mnist1d_mlp`, one seed, 20 epochs, nothing stopped early.
-Prints the wall time of each run and the ratio of each pair, its mean and its spread.
+`reuse`: the tutorial's form with `reuse_actors=True`. Of a grid that takes it many minutes Tune may train a part;
+then trials per second are compared. Prints the wall time of each run and the ratio of each pair.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ JOBS = {
     },
 }
 
+TUTORIAL = [sys.executable, str(HERE / "tune_tutorial.py")]
+TUNE = {"tutorial": TUTORIAL, "reuse": [*TUTORIAL, "--reuse-actors"]}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -46,27 +51,28 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--task", choices=JOBS, default="digits")
     parser.add_argument("--fuse", choices=["auto", "off"], default="auto")
-    parser.add_argument("--reuse-actors", action="store_true", help="let the tutorial reuse its actors")
+    parser.add_argument("--against", nargs="+", choices=["tutorial", "reuse"], default=["tutorial"])
+    parser.add_argument("--part", type=int, default=1, help="Tune trains only every so many of the learning rates")
     arguments = parser.parse_args()
 
-    grid = json.dumps({"task": arguments.task, "epochs": arguments.epochs, **JOBS[arguments.task]})
-    tutorial = [sys.executable, str(HERE / "tune_tutorial.py"), grid]
-    tutorial += ["--reuse-actors"] if arguments.reuse_actors else []
-    ratios = []
+    space = JOBS[arguments.task]
+    part = {**space, "lr": space["lr"][:: arguments.part]}
+    grid = json.dumps({"task": arguments.task, "epochs": arguments.epochs, **part})
+    share = len(part["lr"]) / len(space["lr"])
+    ratios: dict[str, list[float]] = {way: [] for way in arguments.against}
     for repeat in range(arguments.repeats):
+        theirs = {way: timed(TUNE[way] + [grid]) for way in arguments.against}
         with tempfile.TemporaryDirectory() as folder:
-            theirs = timed(tutorial)
             ours = timed([sys.executable, "-m", "searcher.cli", "run", str(sweep_file(Path(folder), arguments))])
-        ratios.append(theirs / ours)
-        print(
-            f"{repeat + 1}: tutorial {theirs:.1f} s, searcher {ours:.1f} s, ratio {ratios[-1]:.2f}",
-            flush=True,
-        )
-    spread = statistics.stdev(ratios) if len(ratios) > 1 else float("nan")
-    print(
-        f"ratio {statistics.mean(ratios):.2f} +- {spread:.2f} (mean and standard deviation, n = {len(ratios)}), "
-        f"lowest {min(ratios):.2f}; {os.cpu_count()} cores, {platform.machine()}"
-    )
+        print(f"{repeat + 1}: searcher {ours:.1f} s", end="")
+        for way, seconds in theirs.items():
+            ratios[way].append(seconds / share / ours)
+            print(f"; {way} {seconds:.1f} s for {share:.0%} of the trials, ratio {ratios[way][-1]:.2f}", end="")
+        print(flush=True)
+    print(f"{os.cpu_count()} cores, {platform.machine()}; mean and standard deviation of the ratios:")
+    for way, each in ratios.items():
+        spread = statistics.stdev(each) if len(each) > 1 else float("nan")
+        print(f"{way} {statistics.mean(each):.2f} +- {spread:.2f} (n = {len(each)}), lowest {min(each):.2f}")
 
 
 def sweep_file(folder: Path, arguments: argparse.Namespace) -> Path:
