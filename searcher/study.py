@@ -69,10 +69,13 @@ def prepare(sweep: Sweep, folder: str | Path = ".") -> Prepared:
 
     Raises:
         TaskError: the task cannot be had.
-        ConfigurationError: a strategy cannot do what the sweep asks of it.
+        ConfigurationError: a strategy cannot do what the sweep asks of it, or an experiment tracker's package is
+            missing.
     """
+    from searcher.execution.trackers import check_installed
     from searcher.training.tasks import load_task
 
+    check_installed(sweep.callbacks)
     task: Task = load_task(sweep.task, folder)
     info = task.info(sweep.task)
     strategies = {
@@ -105,6 +108,7 @@ def run(
         KeyboardInterrupt: Ctrl-C. What was measured is stored, and the sweep can be resumed.
     """
     from searcher.execution.runner import Survival, run_strategies
+    from searcher.execution.trackers import Trackers
 
     prepared = prepare(sweep, folder)
     store = Store(sweep.results)
@@ -113,6 +117,7 @@ def run(
     with store.begin(_row(prepared), mode=mode) as writer:
         stored = read_history(sweep.results, sweep.name, list(prepared.strategies)) if mode == "resume" else {}
         histories = {label: stored.get(label, History()) for label in prepared.strategies}
+        vault = vault_of(sweep.results, sweep.name, writer.created)
         with _observed(observer, prepared, histories), _interruption_recorded(writer, histories):
             run_strategies(
                 prepared.strategies,
@@ -125,9 +130,10 @@ def run(
                 resources=resources_of(sweep),
                 survival=Survival(
                     max_failures=sweep.max_failures,
-                    vault=vault_of(sweep.results, sweep.name, writer.created),
+                    vault=vault,
                     checkpoint_every=sweep.checkpoint_every,
                 ),
+                trackers=Trackers(names=sweep.callbacks, sweep=sweep.name, results=vault.root),
                 fuse=sweep.fuse == "auto",
                 address=address,
             )

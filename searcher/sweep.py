@@ -32,6 +32,7 @@ from searcher.sweep_fields import (
     Seed,
     TaskName,
     Text,
+    TrackerNames,
     Values,
     wrong,
 )
@@ -96,6 +97,7 @@ class Sweep(Model):
     results: Text = "results"
     max_failures: CountFromZero = 3
     checkpoint_every: Seconds = 60.0
+    callbacks: TrackerNames = ()
 
     def to_yaml(self) -> str:
         """The sweep with every default written out, as a sweep file."""
@@ -104,9 +106,10 @@ class Sweep(Model):
     def differences(self, other: Sweep) -> list[str]:
         """The fields in which the other sweep would measure something else; none: it can resume this one.
 
-        Resources, the place of the results, and what is done about failures may differ: they change no result.
+        Resources, the place of the results, what is done about failures, and who is told may differ: they change
+        no result.
         """
-        free = ("resources", "results", "max_failures", "checkpoint_every")
+        free = ("resources", "results", "max_failures", "checkpoint_every", "callbacks")
         mine, theirs = ({k: v for k, v in sweep._plain().items() if k not in free} for sweep in (self, other))
         return changed_paths(mine, theirs)
 

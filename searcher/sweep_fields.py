@@ -162,6 +162,12 @@ OneOrMore = Annotated[
     tuple[T, ...], BeforeValidator(_as_tuple_of_one), Field(min_length=1), AfterValidator(_distinct)
 ]
 """As `Values`, or a single value, which is a list of one."""
+TrackerNames = Annotated[
+    tuple[Annotated[str, _one_of(["tensorboard", "mlflow", "wandb"])], ...],
+    BeforeValidator(_as_tuple),
+    AfterValidator(_distinct),
+]
+"""Experiment trackers that are told of every trial; none: an empty list."""
 Range = Annotated[tuple[N, N], BeforeValidator(as_pair), AfterValidator(_rising)]
 """`[low, high]`, low less than high."""
 

@@ -24,6 +24,7 @@ from searcher.execution.packer import Packer
 from searcher.execution.pruning import PruningScheduler
 from searcher.execution.scheduler import OverfitScheduler
 from searcher.execution.search import Proposals, ProposalSearch, RecordCallback, Sink
+from searcher.execution.trackers import Trackers, told
 from searcher.records import History
 from searcher.training.checkpoints import CHECKPOINT_EVERY, Vault
 
@@ -84,6 +85,7 @@ def run_strategies(
     stop: Any,
     resources: Resources,
     survival: Survival,
+    trackers: Trackers | None = None,
     fuse: bool = True,
     address: str | None = None,
 ) -> None:
@@ -97,16 +99,22 @@ def run_strategies(
         digest: of the task's splits: a process where they are others ends the run.
         stop: the stopping rule, see `searcher.algorithms.stopping.rule_from`.
         survival: what is done when processes and nodes die.
+        trackers: experiment trackers, which are told what the sink has taken.
         fuse: whether trials may be trained in one batch, where that pays.
         address: of a Ray cluster; None: RAY_ADDRESS where it is set, else a Ray of our own on this machine.
 
     Raises:
-        ExecutionError: Ray cannot be reached, or no node has the resources that a trial needs.
+        ExecutionError: Ray cannot be reached, no node has the resources that a trial needs, or a tracker
+            cannot be set up.
         TaskError: the task's data are others in a process that trains.
         KeyboardInterrupt: Ctrl-C; everything reported so far is with the sink.
     """
     os.environ.update(_ENVIRONMENT)
-    with connected(address), tempfile.TemporaryDirectory(prefix="searcher-tune-") as scratch:
+    with (
+        connected(address),
+        told(sink, trackers, histories) as sink,
+        tempfile.TemporaryDirectory(prefix="searcher-tune-") as scratch,
+    ):
         check_resources(resources)
         packer = Packer(strategies, _workers(resources), fuse)
         proposals = Proposals(strategies, histories, sink, survival.max_failures, packer)
