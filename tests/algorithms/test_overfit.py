@@ -159,7 +159,7 @@ def test_the_width_of_the_noise_is_that_which_made_the_curve() -> None:
     estimate = Noise()
     widths = []
     for first, second, third in zip(values, values[1:], values[2:], strict=False):
-        estimate = estimate.after(abs(third - 2 * second + first), 1.0)
+        estimate = estimate.after((first, second, third), 1.0)
         widths.append(estimate.width_at(0.0))
     assert np.mean(widths[50:]) == pytest.approx(0.25, rel=0.05)
 

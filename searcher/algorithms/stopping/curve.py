@@ -29,7 +29,9 @@ class Noise(NamedTuple):
     """The width (standard deviation) of a curve's noise, from its bends.
 
     A bend x[t] - 2 x[t-1] + x[t-2] has no part of a straight trend; where the noise is independent from report
-    to report and of width s, its mean size is s sqrt(6) sqrt(2 / pi).
+    to report and of width s, its mean size is s sqrt(6) sqrt(2 / pi). The bends of a curve's first, steep fall
+    are its trend's: where three values go one way, a bend counts for no more than the mean so far (which of
+    pure noise takes 1 in 100).
 
     Attributes:
         recent: the mean size of the latest bends.
@@ -41,13 +43,17 @@ class Noise(NamedTuple):
     recent: float = 0.0
     lasting: float = 0.0
 
-    def after(self, bend: float, rate: float) -> Noise:
-        """With one more bend; `rate` is the largest learning rate of its three reports."""
-        bends = self.bends + 1
+    def after(self, values: tuple[float, float, float], rate: float) -> Noise:
+        """With the bend of three values, oldest first; `rate` is the largest learning rate of their reports."""
+        bends, (first, second, third) = self.bends + 1, values
+        recent = abs(third - 2 * second + first)
+        lasting = recent / rate
+        if first <= second <= third or first >= second >= third:
+            recent, lasting = min(recent, self.recent), min(lasting, self.lasting)
         return Noise(
             bends,
-            self.recent + max(RECENT, 1 / bends) * (bend - self.recent),
-            self.lasting + max(LASTING, 1 / bends) * (bend / rate - self.lasting),
+            self.recent + max(RECENT, 1 / bends) * (recent - self.recent),
+            self.lasting + max(LASTING, 1 / bends) * (lasting - self.lasting),
         )
 
     @property
@@ -136,8 +142,8 @@ class Curve(NamedTuple):
         low, low_train, train_low = self.low, self.low_train, self.train_low
         if reports >= WINDOW:
             scale = max(rate.now, *self.rates) or 1.0
-            test_noise = test_noise.after(abs(test - 2 * test1 + test2), scale)
-            train_noise = train_noise.after(abs(train - 2 * train1 + train2), scale)
+            test_noise = test_noise.after((test2, test1, test), scale)
+            train_noise = train_noise.after((train2, train1, train), scale)
             test_level, train_level = (test + test1 + test2) / 3, (train + train1 + train2) / 3
             train_low = min(train_low, train_level)
             if test_level < low:

@@ -21,6 +21,9 @@ UNSETTLED = Decision(Verdict.CONTINUE, "the learning rate is within a cycle: a r
 LEARNING = 0.05
 """The training loss goes on falling where it is lower by this fraction than at the lowest test loss."""
 
+BEHIND = 2.0
+"""Widths of the noise of its difference that a rise must have in a trial which another has left behind."""
+
 LUCK = 2.5
 """Widths of the noise by which a lucky report can be better than the level."""
 
@@ -55,8 +58,9 @@ class Overfit:
     the trial is
 
         overfit    above `noise` v + `repair` f w + `margin` of the minimum, at `rises` reports in a row;
-        hopeless   above v, at 2 reports in a row, where another trial holds a loss that this one would not
-                   reach by the fall and by luck (2.5 w); its own is worse by a fraction of `hopeless`.
+        hopeless   above 2 v + `margin` of the minimum, at 2 reports in a row, where another trial holds a loss
+                   that this one would not reach by the fall and by luck (2.5 w); its own is worse by a fraction
+                   of `hopeless`.
 
     A trial has `diverged` if a loss is not finite, or if both levels are 10 % and 3 v above their lowest at 10
     reports in a row (5 where another trial has left it behind) and the learning rate has settled.
@@ -112,9 +116,11 @@ class Overfit:
         repaired = self.repair * fall * width
         learning = curve.train_level < curve.low_train - LEARNING * abs(curve.low_train)
         behind = self._is_behind(curve, repaired, best_elsewhere)
-        needed = self.noise * LEVEL * width + repaired + self.margin * abs(curve.best)
+        margin = self.margin * abs(curve.best)
+        needed = self.noise * LEVEL * width + repaired + margin
         rising = state.rising + 1 if learning and rise > needed else 0
-        losing = state.behind + 1 if learning and behind and rise > LEVEL * curve.test_noise.width else 0
+        noticed = rise > BEHIND * LEVEL * curve.test_noise.width + margin
+        losing = state.behind + 1 if learning and behind and noticed else 0
         collapsed = state.collapsed + 1 if left <= self.settled and _has_collapsed(curve, rise) else 0
 
         decision = WATCHING
