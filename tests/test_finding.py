@@ -104,16 +104,16 @@ def test_a_loader_keeps_its_own_generator_and_may_have_no_length() -> None:
     assert searcher.find_lr(net(), DataLoader(Stream(), 50), LOSS, seeds=[0]).tests[0].fell
 
 
-def test_one_spike_and_other_seeds_move_the_suggestion_little() -> None:
+def test_one_spike_moves_the_suggestion_little() -> None:
     calls = 0
 
     def spiked(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         nonlocal calls
         calls += 1
-        return LOSS(output, target) + (1000.0 if calls == 25 else 0.0)
+        return LOSS(output, target) + (1000.0 if calls % 60 == 25 else 0.0)  # once in each run of 60 steps
 
-    plain, other = searcher.find_lr(net(), data(), LOSS), searcher.find_lr(net(), data(), spiked, seeds=[5, 6, 7])
-    assert 1 / 3 < other.lr / plain.lr < 3
+    plain, other = (searcher.find_lr(net(), data(), loss) for loss in (LOSS, spiked))
+    assert 0.8 < other.lr / plain.lr < 1.25
 
 
 def test_where_every_rate_diverges_it_says_so() -> None:

@@ -132,7 +132,7 @@ SUGGESTIONS: Mapping[str, str] = {
     "minimum/10": "a tenth of the rate of the lowest loss",
     "steepest": "the rate at which the loss falls fastest, per factor of the rate",
     "valley": "half-way down the longest fall of the loss (fastai's default)",
-    "usable": "the largest rate whose loss is still as low as the lowest, within the noise",
+    "usable": "the largest rate up to which the loss is still as low as the lowest, within the noise",
     "usable/2": "half of the largest usable rate",
 }
 """The rules, in words. Which is best depends on the network, so a sweep confirms a cycle's peak by short runs."""
@@ -218,8 +218,9 @@ def _suggest(rates: Floats, smoothed: Floats, noise: float, fell: bool, turned: 
     fallen = float(smoothed[0] - smoothed[lowest])
     still = "" if turned else "; it was still falling when the ramp ended, so a larger rate may do as well"
     minimum = float(rates[lowest])
-    low_enough = np.flatnonzero(smoothed <= smoothed[lowest] + max(0.05 * fallen, 0.5 * noise))
-    usable = float(rates[low_enough[-1]])
+    # Up to the first rise: a noisy curve may dip once more at a rate that no network trains with.
+    too_high = np.flatnonzero(smoothed[lowest:] > smoothed[lowest] + max(0.05 * fallen, 0.5 * noise))
+    usable = float(rates[lowest + too_high[0] - 1 if len(too_high) else -1])
     # Only before the minimum: behind it a noisy rise has falls of its own.
     slopes = np.gradient(smoothed, np.log(rates))[: lowest + 1]
     begin, length = _longest_fall(smoothed[: lowest + 1])

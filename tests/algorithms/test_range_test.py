@@ -60,6 +60,14 @@ def test_one_spike_moves_the_usable_rate_little(seed: int, at: int, height: floa
     assert 0.5 < other["usable"] / plain["usable"] < 2
 
 
+def test_a_dip_behind_the_rise_is_not_usable() -> None:
+    losses = curve(noise=0.0)
+    dipped = losses.copy()
+    dipped[84:92] = losses.min() + 0.05  # almost as low as the lowest once more, where it had climbed
+    plain, other = (analyse(RATES, values).suggestions["usable"].lr for values in (losses, dipped))
+    assert other == pytest.approx(plain, rel=0.2)
+
+
 @pytest.mark.parametrize("steps", [24, 60, 200])
 def test_noise_alone_neither_diverges_nor_falls_far(steps: int) -> None:
     diverged = 0
