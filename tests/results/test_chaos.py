@@ -1,19 +1,27 @@
-"""A whole sweep on object storage: run, killed at random moments, resumed; its tables equal an undisturbed run's.
+"""Whole sweeps under blows: killed at random moments, their storage full or refusing; and resumed.
 
-The small version of experiments/benchmarks/chaos.py, on an S3 server.
+Their tables equal an undisturbed run's. The small version of experiments/benchmarks/chaos.py, also on an S3 server.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 import ray
 import yaml
+from faulty_storage import FullDisk, RefusedUploads, S3Server
 
-from searcher import open_results
+import searcher
+from searcher import NothingFoundError, open_results
 
 TESTS = Path(__file__).parents[1]
 BENCHMARKS = TESTS.parent / "experiments" / "benchmarks"
@@ -30,26 +38,93 @@ SWEEP = {
 }
 
 
-@pytest.fixture
-def sweep_file(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def sweep_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("chaos")
     for name in ("tiny_task.py", "slow_task.py"):
-        (tmp_path / name).write_text((TESTS / name).read_text())
-    file = tmp_path / "sweep.yaml"
+        (folder / name).write_text((TESTS / name).read_text())
+    file = folder / "sweep.yaml"
     file.write_text(yaml.safe_dump(SWEEP))
     return file
 
 
-def test_kills_leave_no_trace_in_the_tables(
-    ray_session: object, s3_root: str, sweep_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    import chaos
+@pytest.fixture(scope="module")
+def chaos() -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        import chaos
 
+        yield chaos
+
+
+@pytest.fixture(scope="module")
+def expected(ray_session: object, chaos: Any, sweep_file: Path) -> dict[str, pd.DataFrame]:
+    """The tables of a run that nobody disturbed."""
+    results = sweep_file.parent / "undisturbed"
+    searcher.run(searcher.load_sweep(sweep_file, [f"results={results}"]), sweep_file.parent)
+    tables: dict[str, pd.DataFrame] = chaos.tables(str(results))
+    assert len(tables["trials"]) >= 8 + 1
+    return tables
+
+
+def test_kills_leave_no_trace_in_the_tables(
+    chaos: Any, expected: dict[str, pd.DataFrame], s3_root: str, sweep_file: Path
+) -> None:
     environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
     runs = chaos.Chaos(sweep_file, environment, random.Random(4))
     runs.undisturbed(f"{s3_root}/undisturbed")
-    expected = chaos.tables(f"{s3_root}/undisturbed")
-    assert len(expected["trials"]) >= 8 + 1
+    chaos.check(f"{s3_root}/undisturbed", expected)
     assert runs.disturbed(f"{s3_root}/disturbed", kills=2) >= 1
     chaos.check(f"{s3_root}/disturbed", expected)
     assert open_results(f"{s3_root}/disturbed").epochs().duplicated(["trial_id", "epoch"]).sum() == 0
+
+
+@pytest.fixture(params=["full disk", "refused uploads"])
+def fault(request: pytest.FixtureRequest) -> Iterator[FullDisk | RefusedUploads]:
+    if request.param == "full disk":
+        yield request.getfixturevalue("small_disk")
+        return
+    server: S3Server = request.getfixturevalue("s3_server")
+    refused = RefusedUploads(server, request.getfixturevalue("s3_root"))
+    yield refused
+    refused.mend()
+
+
+def test_a_sweep_whose_storage_fails_ends_in_one_line_and_is_resumed_to_the_same_tables(
+    chaos: Any, expected: dict[str, pd.DataFrame], fault: FullDisk | RefusedUploads, sweep_file: Path
+) -> None:
+    command = [sys.executable, "-m", "searcher.cli", "run", str(sweep_file), "--set", f"results={fault.root}"]
+    environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    run = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while not len(kept := ended(fault.root)):
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.05)
+        fault.break_()
+        _, errors = run.communicate(timeout=120)
+    finally:
+        run.kill()
+    assert (run.returncode, len(errors.splitlines())) == (2, 1), errors
+    assert errors.startswith(f"cannot write the results of sweep 'chaos' to {fault.root}: ")
+    assert fault.words in errors
+    assert "--resume" in errors
+    found = ended(fault.root)
+    assert set(kept) <= set(found)
+    assert len(found) < len(expected["trials"])
+
+    fault.mend()
+    resumed = subprocess.run(
+        [*command, "--resume"], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    chaos.check(fault.root, expected)
+    assert not set(found.items()) - set(ended(fault.root).items()), "trained again"
+
+
+def ended(results: str) -> dict[tuple[str, str], Any]:
+    """When each trial that is stored ended."""
+    try:
+        trials = open_results(results).trials(where="status <> 'interrupted'")
+    except NothingFoundError:
+        return {}
+    return dict(zip(zip(trials.strategy, trials.trial_id, strict=True), trials.finished, strict=True))
