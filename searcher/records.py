@@ -194,6 +194,7 @@ class TrialRecord:
         holdout_loss, holdout_accuracy: measured once, with the weights of `best_epoch`; not for a trial that
             was pruned: its strategy has given it up, so it is no candidate for the choice.
         seconds: seconds that the trial occupied its device.
+        energy: joules that its share of the GPU drew meanwhile; None where that is not known, as on a CPU.
         device: e.g. `cpu` or the GPU's name; node: the host that trained it.
     """
 
@@ -212,6 +213,7 @@ class TrialRecord:
     steps: int = 0
     samples: int = 0
     seconds: float = 0.0
+    energy: float | None = None
     device: str = ""
     node: str = ""
     started: float = 0.0

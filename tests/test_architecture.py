@@ -19,7 +19,7 @@ ARROWS: dict[str, tuple[set[str], set[str] | None]] = {
     "_version": (set(), set()),
     "algorithms": (set(), {"numpy", "optuna"}),
     "sweep": ({"algorithms"}, {"pydantic", "pydantic_core", "yaml"}),
-    "training": ({"algorithms"}, {"numpy", "torch", "torchvision", "sklearn", "mnist1d"}),
+    "training": ({"algorithms"}, {"numpy", "torch", "torchvision", "sklearn", "mnist1d", "pynvml"}),
     "execution": ({"algorithms", "training"}, {"ray", "torch", "numpy", "optuna", "mlflow"}),
     "results": (set(), {"fsspec", "pyarrow", "duckdb", "pandas", "polars", "numpy"}),
     "comparing": ({"algorithms", "results", "sweep"}, {"pandas", "rich"}),

@@ -46,7 +46,7 @@ SWEEP = {
         {"one_cycle": {"weight_decay": [1e-3, 0.0], "batch_size": 64}},
     ],
 }  # fmt: skip
-VARIES = ["seconds", "time", "started", "finished", "node"]
+VARIES = ["seconds", "energy", "time", "started", "finished", "node"]
 END_SECONDS = 300.0
 """A run that is left in peace for so long and does not end has hung."""
 

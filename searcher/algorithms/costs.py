@@ -31,12 +31,14 @@ class Cost:
         epochs: the same in passes over the train split.
         device_seconds: seconds that the trials occupied their devices, added up.
         money: what those cost at the price of one; None without a price.
+        energy: joules; None where that of some trial is not known.
     """
 
     samples: int
     epochs: float
     device_seconds: float
     money: float | None
+    energy: float | None = None
 
 
 def cost_of(records: Iterable[TrialRecord], train_size: int, price_per_hour: float | None) -> Cost:
@@ -50,7 +52,10 @@ def cost_of(records: Iterable[TrialRecord], train_size: int, price_per_hour: flo
     samples = sum(one.samples for one in records)
     seconds = math.fsum(one.seconds for one in records)
     money = None if price_per_hour is None else seconds / 3600 * price_per_hour
-    return Cost(samples, samples / train_size, seconds, money)
+    drawn = [one.energy for one in records if one.seconds]
+    known = [joules for joules in drawn if joules is not None]
+    energy = math.fsum(known) if known and len(known) == len(drawn) else None
+    return Cost(samples, samples / train_size, seconds, money, energy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from searcher.execution.packaged import on_this_node
 from searcher.records import EpochRecord, Kind, Record, Status, Trial, TrialRecord
 from searcher.training.batch_probe import run_probe
 from searcher.training.checkpoints import CHECKPOINT_EVERY, Checkpoints, Vault
+from searcher.training.energy import EnergyMeter
 from searcher.training.fused import run_trials
 from searcher.training.loop import device_name, run_trial
 from searcher.training.measuring import packing_for
@@ -82,7 +83,7 @@ def carry(config: dict[str, Any]) -> None:
     torch.set_num_threads(max(1, int(load.cpu)))
     device = torch.device("cuda" if load.gpu else "cpu")
     checkpoints = Checkpoints(vault=load.vault, every=load.checkpoint_every, begun=load.begun, urgent=Notice())
-    report = _Report(load, device_name(device), checkpoints)
+    report = _Report(load, device, checkpoints)
     try:
         task = load_task(load.task, on_this_node(load.folder))
         rule = rule_from(load.stop)
@@ -133,8 +134,9 @@ def failed(trial: Trial, reason: str, node: str = "") -> TrialRecord:
 class _Report:
     """Collects records and reports them to Tune: at most every `REPORT_EVERY` seconds, or as a judge needs them."""
 
-    def __init__(self, load: Load, device: str, checkpoints: Checkpoints) -> None:
+    def __init__(self, load: Load, device: torch.device, checkpoints: Checkpoints) -> None:
         self._load = load
+        self._meter = EnergyMeter(device)
         self._checkpoints = checkpoints
         self.packing: Packing | None = None
         """To be told to the driver, once."""
@@ -145,19 +147,28 @@ class _Report:
         if load.judged:
             (trial,) = load.trials
             self._pruned = TrialRecord(
-                trial=trial, status=Status.PRUNED, device=device, node=platform.node(), started=time.time()
+                trial=trial,
+                status=Status.PRUNED,
+                device=device_name(device),
+                node=platform.node(),
+                started=time.time(),
             )
 
     def add(self, record: Record) -> None:
-        self._waiting.append(record)
+        self._waiting.append(self._with_energy(record) if isinstance(record, TrialRecord) else record)
         if isinstance(record, TrialRecord):
             self._counts["stopped" if record.status is Status.STOPPED_OVERFIT else "finished"] += 1
         elif self._pruned and isinstance(record, EpochRecord):
             self._pruned = replace(self._pruned.after(record), finished=record.time)
             if record.epoch < self._pruned.trial.length:  # the last epoch ends the trial in any case
-                self.send({SO_FAR: (record, self._pruned)})
+                self.send({SO_FAR: (record, self._with_energy(self._pruned))})
         elif time.monotonic() - self._sent > REPORT_EVERY:
             self.send()
+
+    def _with_energy(self, record: TrialRecord) -> TrialRecord:
+        """At the mean power of the device: trials in one batch share its time, and carriers the device."""
+        watts = self._meter.watts()
+        return record if watts is None else replace(record, energy=watts * record.seconds * min(self._load.gpu, 1))
 
     def send(self, more: Mapping[str, Any] | None = None) -> None:
         records, self._waiting, self._sent = self._waiting, [], time.monotonic()

@@ -152,6 +152,7 @@ TRIALS = DataSet(
         Column("steps", _COUNT, "optimizer steps taken", "steps"),
         Column("samples", _COUNT, "training samples processed: the cost", "samples"),
         Column("seconds", _FLOAT, "time that the trial occupied its device", "s"),
+        Column("energy", _FLOAT, "energy that its share of the GPU drew; null where NVML does not tell", "J"),
         Column("device", _TEXT, "cpu, or the name of the GPU"),
         Column("node", _TEXT, "host that trained it"),
         Column("started", _TIME, "when the trial started; null if unknown"),

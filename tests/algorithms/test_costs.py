@@ -55,6 +55,14 @@ def test_a_cost_by_hand() -> None:
     assert (cost.samples, cost.epochs, cost.device_seconds, cost.money) == (200, 2.0, 1800.0, 1.25)
 
 
+def test_energy_is_told_where_that_of_every_trial_is_known() -> None:
+    known = record(1, 0, 0.1, seconds=10.0, energy=2000.0)
+    never_ran = record(1, 1, 0.1, seconds=0.0)
+    assert cost_of([known, known, never_ran], 100, None).energy == 4000.0
+    assert cost_of([known, record(1, 1, 0.1, seconds=10.0)], 100, None).energy is None
+    assert cost_of([never_ran], 100, None).energy is None
+
+
 def seed_costs(*samples: int, strategy: str, search: int = 0) -> list[TrialRecord]:
     """One configuration with these costs for seeds 0, 1, …, and a range test."""
     trials = [record(1, seed, 0.1, samples=cost, strategy=strategy) for seed, cost in enumerate(samples)]

@@ -63,7 +63,7 @@ def test_json_and_money(folder: str, capsys: pytest.CaptureFixture[str]) -> None
     found = json.loads(capsys.readouterr().out)
     (row,) = found["summaries"]
     assert row["cost"] == {
-        "samples": 1200, "epochs": 12.0, "device_seconds": 3600.0, "money": pytest.approx(0.04 * 2)
+        "samples": 1200, "epochs": 12.0, "device_seconds": 3600.0, "money": pytest.approx(0.04 * 2), "energy": None
     }  # fmt: skip
     assert (found["sweep"], found["reference"], found["target"]["value"]) == ("first", "grid", pytest.approx(0.9))
     assert [size["points"] for size in found["sensitivity"]] == [2, 1]
