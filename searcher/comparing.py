@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,12 @@ class Results(StoredResults):
             train_size=int(rows[0]["train_size"]),
             target=Target.parse(target) if isinstance(target, str) else target,
         )
-        return Compared(", ".join(sweeps), comparison)
+        unfinished = [
+            f"sweep '{name}' is {row['status']}: this is what was measured so far"
+            for name, row in zip(sweeps, rows, strict=True)
+            if row["status"] != "completed"
+        ]
+        return Compared(", ".join(sweeps), replace(comparison, notes=(*comparison.notes, *unfinished)))
 
     def _ended(self, sweep: str, strategy: str, label: str) -> Iterator[TrialRecord]:
         """The trials of a strategy, under the label that it has in the comparison."""

@@ -170,7 +170,7 @@ def _against(base: _Side, side: _Side) -> StrategySummary:
         cost_to_target_ratio=_ratio(row.cost_to_target, other.cost_to_target),
         cost_to_target_ratio_spread=_ratio_over_orders(side, base),
         difference=difference,
-        verdict=words if ratio is None else f"{words}, at {share(ratio, interval)}",
+        verdict=words if ratio is None or difference is None else f"{words}, at {share(ratio, interval)}",
     )
 
 

@@ -111,13 +111,17 @@ def inline(frame: pd.DataFrame) -> alt.InlineData:
     return alt.InlineData(values=text, format=alt.CsvDataFormat(type="csv", parse=kinds))
 
 
-def by_strategy(strategies: Sequence[str]) -> dict[str, Any]:
-    """The encodings by which a strategy is told from another: colour and shape, the same in every chart."""
+def by_strategy(strategies: Sequence[str], filled: bool = True) -> dict[str, Any]:
+    """The encodings by which a strategy is told from another: colour and shape, the same in every chart.
+
+    Args:
+        filled: the chart's marks are.
+    """
     return {
         "color": alt.Color(
             "strategy:N",
             title="strategy",
-            legend=alt.Legend(symbolOpacity=1, symbolDash=[1, 0]),
+            legend=alt.Legend(symbolOpacity=1, symbolDash=[1, 0], symbolStrokeWidth=0 if filled else 2),
             scale=alt.Scale(domain=list(strategies), range=_repeated(COLOURS, len(strategies))),
         ),
         "shape": alt.Shape(

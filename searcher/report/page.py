@@ -62,10 +62,7 @@ def _lead(source: Source) -> str:
     comparison = source.comparison
     trials = sum(one.trials for one in comparison.summaries)
     samples = sum(one.cost.samples for one in comparison.summaries)
-    words = f"{len(comparison.summaries)} strategies, {trials:,} trials, {samples:,} training samples in all."
-    if source.row["status"] != "completed":
-        words += f" The sweep is {source.row['status']}: what follows is what was measured so far."
-    return words
+    return f"{len(comparison.summaries)} strategies, {trials:,} trials, {samples:,} training samples in all."
 
 
 def _sections(source: Source, figures: Mapping[str, Figure]) -> list[Section]:
@@ -97,8 +94,14 @@ def _sections(source: Source, figures: Mapping[str, Figure]) -> list[Section]:
         Section(id="range", title="Range tests", figures=_those(figures, "range-tests")),
         Section(id="slices", title="Hyper-parameters", figures=_those(figures, "hyper-parameters")),
         Section(id="schedules", title="Schedules", figures=_those(figures, "schedules")),
-        Section(id="trials", title="Trials", sortable=("All trials; a heading sorts by its column",
-                                                       tables.trials_table(source))),
+        Section(
+            id="trials",
+            title="Trials",
+            sortable=(
+                "All trials, the lowest test loss first; a heading sorts by its column",
+                tables.trials_table(source),
+            ),
+        ),
         Section(id="provenance", title="Where the numbers are from", facts=tables.provenance(source),
                 text=source.row["text"]),
     ]  # fmt: skip

@@ -112,7 +112,7 @@ def _panel(slices: Slices, name: str, strategies: Sequence[str], picked: alt.Par
             size=alt.condition("datum.chosen == 'yes'", alt.value(190), alt.value(34)),
             opacity=alt.condition(picked, alt.value(0.85), alt.value(0.06)),
             tooltip=["strategy:N", "trial_id:N", "seed:Q", "test_loss:Q", f"{name}:N"],
-            **by_strategy(strategies),
+            **by_strategy(strategies, filled=False),
         )
         .properties(width=225, height=190)
     )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from searcher.algorithms.intervals import Estimate
-from searcher.algorithms.verdict import share
-from searcher.records import Configuration, Status, TrialRecord
+from searcher.algorithms.verdict import factor
+from searcher.records import Configuration, Kind, Status, TrialRecord
 from searcher.report.curves import some_of
 from searcher.report.figure import number
 from searcher.report.source import Source
@@ -115,10 +115,10 @@ def stopped_table(source: Source) -> Table:
 
 
 def trials_table(source: Source) -> Table:
-    """The trials, those with the lowest test loss first, with the hyper-parameters that any of them has."""
+    """The trials, the lowest test loss first, with the hyper-parameters in which training runs differ."""
     shown = some_of(source.all_records, source.chosen, ROWS)
     shown.sort(key=lambda one: (math.inf if one.best_test_loss is None else one.best_test_loss, one.trial_id))
-    names = [name for name in _NAMES if any(getattr(one.trial.configuration, name) is not None for one in shown)]
+    names = [name for name in _NAMES if name in _ALWAYS or _varies(name, shown)]
     note = ""
     if len(shown) < len(source.all_records):
         note = (
@@ -153,6 +153,12 @@ def provenance(source: Source) -> Mapping[str, str]:
 
 
 _NAMES = [field.name for field in dataclasses.fields(Configuration)]
+_ALWAYS = ("lr", "momentum", "weight_decay", "batch_size", "schedule")
+
+
+def _varies(name: str, records: Iterable[TrialRecord]) -> bool:
+    configurations = [one.trial.configuration for one in records if one.trial.kind is Kind.TRAIN]
+    return len({getattr(one, name) for one in configurations} - {None}) > 1
 
 
 def _trial(one: TrialRecord, names: list[str], has_accuracy: bool) -> dict[str, Any]:
@@ -166,12 +172,12 @@ def _trial(one: TrialRecord, names: list[str], has_accuracy: bool) -> dict[str, 
         "trial": one.trial_id,
         "kind": str(one.trial.kind),
         "seed": one.trial.seed,
-        **{name.replace("_", " "): _plain(getattr(one.trial.configuration, name)) for name in names},
         "ended as": str(one.status),
         "epochs": one.epochs,
         "best epoch": _float(one.best_epoch),
         "test loss": _float(one.best_test_loss),
         **accuracy,
+        **{name.replace("_", " "): _plain(getattr(one.trial.configuration, name)) for name in names},
         "samples": one.samples,
         "seconds": one.seconds,
         "proposed because": one.trial.reason,
@@ -209,7 +215,7 @@ def _interval(value: Estimate | None) -> str:
 
 
 def _share(ratio: float | None) -> str:
-    return "–" if ratio is None else share(ratio).removesuffix(" of its cost").replace("the same cost", "1")
+    return "–" if ratio is None else factor(ratio)
 
 
 def _time(value: Any) -> str:

@@ -163,10 +163,24 @@ def test_prints_with_the_tables_opened(opened: Chrome) -> None:
         assert len(opened.find_elements(By.CSS_SELECTOR, "details[open] table")) == 7
         for box in opened.find_elements(By.CSS_SELECTOR, ".scroll"):
             assert box.value_of_css_property("overflow-y") == "visible"
+        # A column is never so narrow that a word breaks into letters, one below the other.
+        tallest = "Math.max(...[...document.querySelectorAll('tr')].map((row) => row.offsetHeight))"
+        assert opened.execute_script(f"return {tallest}") < 120
     finally:
         opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
         opened.execute_script("dispatchEvent(new Event('afterprint'))")
     assert base64.b64decode(opened.print_page()).startswith(b"%PDF")
+
+
+def test_the_words_of_a_chart_can_be_read_on_a_narrow_screen(opened: Chrome) -> None:
+    narrow = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrow)
+    try:
+        assert opened.execute_script("return document.documentElement.scrollWidth") == 390
+        for chart in opened.find_elements(By.CSS_SELECTOR, ".chart svg"):
+            assert chart.size["width"] > 600
+    finally:
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_a_large_sweep_gives_a_page_that_can_be_used(browser: Chrome, tmp_path: Path) -> None:
