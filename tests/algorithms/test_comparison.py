@@ -280,7 +280,7 @@ def test_a_strategy_with_nothing_yet_is_a_row_all_the_same() -> None:
     comparison = compare(GRID, KINDS, seeds=SEEDS, train_size=1)
     row = comparison.summaries[1]
     assert (row.trials, row.cost.samples, row.configuration, row.cost_to_target) == (0, 0, None, None)
-    assert row.verdict == "nothing to compare: no trial of cycle has ended well, at 0 of its cost"
+    assert row.verdict == "nothing to compare: no trial of cycle has ended well"
 
 
 def test_an_empty_reference_sets_no_target_and_no_ratio() -> None:
