@@ -85,6 +85,43 @@ def test_a_plain_reader_meets_each_row_once_or_is_told_that_a_file_is_gone(
     read_while_writing(local_root, lambda: pd.read_parquet(f"{local_root}/epochs"))
 
 
+@pytest.mark.parametrize("root", ["local_root", "s3_root"])
+def test_readers_keep_working_while_a_sweep_is_compacted(
+    root: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition, "ROWS_PER_FILE", 1)
+    place: str = request.getfixturevalue(root)
+    sweep = Store(place).begin(sweep_row())
+    for number in range(1, EPOCHS + 1):
+        sweep.write([epoch(trial(), number)])
+        sweep.flush()
+    sweep.close("interrupted")
+    assert len(open_files(place).list("epochs")) == EPOCHS
+
+    counts: list[int] = []
+    failures: list[BaseException] = []
+    begun, ended = threading.Event(), threading.Event()
+
+    def look() -> None:
+        try:
+            while not (ended.is_set() and len(counts) >= READS):
+                begun.set()
+                counts.append(check_curve(open_results(place).epochs(), EPOCHS))
+        except BaseException as error:
+            failures.append(error)
+            begun.set()
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    begun.wait()
+    Store(place).compact("demo")
+    ended.set()
+    reader.join()
+    assert failures == []
+    assert set(counts) == {EPOCHS}
+    assert len(open_files(place).list("epochs")) == 1
+
+
 def test_a_file_that_is_open_can_be_read_to_its_end_after_a_merge(
     local_root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
