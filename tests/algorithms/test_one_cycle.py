@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 from algorithms.made_up import Made, play, ramp, strategy
 
+from searcher.algorithms.diagnosis import Fit
 from searcher.algorithms.schedules import values
+from searcher.algorithms.strategies.one_cycle.moves import Moves, Point
 from searcher.algorithms.strategies.one_cycle.peak import next_exponents
 from searcher.errors import ConfigurationError
 from searcher.records import History, Kind, Status, Trial, TrialRecord
@@ -150,6 +152,21 @@ def test_a_peak_that_diverges_is_not_chosen() -> None:
             record = history.finished[proposed[0].trial_id]
             history.add(replace(record, status=Status.DIVERGED, best_epoch=None, best_test_loss=None))
     assert max(record.trial.configuration.lr for record in history if record.trial.length == 20) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("fit", "first"),
+    [
+        (Fit.UNDER, "a longer cycle, 10 epochs"),
+        (Fit.GOOD, "more weight decay, 0.0032"),
+        (Fit.OVER, "more weight decay, 0.0032"),
+        (Fit.DIVERGED, "a lower peak, half the rate"),
+    ],
+)
+def test_the_diagnosis_says_what_is_tried_first(fit: Fit, first: str) -> None:
+    moves = list(Moves("sgd", (5, 10, 20)).of(Point(0, 1e-3, level=0), fit))
+    assert moves[0].words == first
+    assert len({move.point for move in moves}) == len(moves)
 
 
 @pytest.mark.parametrize(

@@ -65,10 +65,12 @@ class Moves:
                 self._higher,
                 self._lower,
             ),
+            # More decay is tried while a cycle is cheap, and longer ones start from there: the other way round the
+            # budget goes into long cycles that fit too closely.
             Fit.GOOD: (
+                self._more_decay,
                 self._longer,
                 self._longer_with_more_decay,
-                self._more_decay,
                 self._higher,
                 self._less_decay,
                 self._lower,
