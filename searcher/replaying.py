@@ -29,10 +29,12 @@ def read_curves(source: str | Path, results: str | Path = "results") -> list[Cur
 
     A file needs the columns trial, epoch, train_loss and test_loss; it may have lr, lr_left and lr_low, where
     without the latter two they follow from the rates that were recorded, and test_accuracy or holdout_accuracy.
+    An epoch without one of the losses is passed over if the trial has both later: it was not measured there.
     Of a stored sweep only trials that ran to their end are taken: of the others nobody knows how they go on.
 
     Raises:
-        ResultsError: the file cannot be read, a column is missing or holds what is not a number.
+        ResultsError: the file cannot be read, a column is missing or holds what is not a number, or a trial
+            has an epoch twice.
         NothingFoundError: no such sweep, or no full curve in it.
     """
     path = Path(source)
@@ -56,16 +58,51 @@ def curves_from(frame: pd.DataFrame, name: str = "curves") -> list[Curve]:
             raise ResultsError(
                 f"{name}: no column '{column}'; it has {known}.{nearest(column, map(str, frame.columns))}"
             )
-    numbers = [c for c in (*NEEDED[1:], *RATES, "test_accuracy", "holdout_accuracy") if c in frame]
-    for column in numbers:
-        if frame[column].dtype.kind not in "fiu":
-            raise ResultsError(f"{name}: column '{column}' holds {frame[column].dtype}, not numbers")
     if frame.empty:
         raise NothingFoundError(f"{name}: holds no curve")
+    frame = _checked(frame.reset_index(drop=True), name)
     accuracy = next((c for c in ("holdout_accuracy", "test_accuracy") if c in frame), None)
-    return [
-        _curve(str(trial), rows.sort_values("epoch"), accuracy) for trial, rows in frame.groupby("trial", sort=True)
-    ]
+    return [_curve(str(trial), rows, accuracy) for trial, rows in frame.groupby("trial", sort=True)]
+
+
+def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Numbers where numbers belong, each epoch of a trial once; epochs that count from 0 then count from 1."""
+    accuracies = ("test_accuracy", "holdout_accuracy")
+    for column in (c for c in (*NEEDED[1:], *RATES, *accuracies) if c in frame):
+        if frame[column].dtype.kind not in "fiu":
+            raise ResultsError(f"{name}: column '{column}' holds {frame[column].dtype}, not numbers")
+        frame[column] = frame[column].astype(float)
+    epochs = frame["epoch"]
+    wrong = {
+        "trial": (frame["trial"].isna(), "a trial's name or number"),
+        "epoch": (~(np.isfinite(epochs) & (epochs >= 0) & (epochs % 1 == 0)), "a whole number of at least 0"),
+    }
+    for column in (c for c in RATES if c in frame):
+        if frame[column].isna().all():
+            del frame[column]
+        else:
+            rates = frame[column]
+            wrong[column] = (~(np.isfinite(rates) & (rates >= 0)), "a number of at least 0 in every row or in none")
+    for column, (rows, expected) in wrong.items():
+        if rows.any():
+            got = frame[column][rows].iloc[0]
+            raise ResultsError(f"{name}: column '{column}' must be {expected}, row {rows.argmax() + 1} has {got}")
+    twice = frame.duplicated(["trial", "epoch"])
+    if twice.any():
+        trial, epoch = frame["trial"][twice].iloc[0], epochs[twice].iloc[0]
+        raise ResultsError(f"{name}: trial {trial} must have each epoch once, it has epoch {epoch:.0f} twice")
+    for column in ("train_loss", "test_loss"):
+        if not np.isfinite(frame[column]).any():
+            raise NothingFoundError(f"{name}: no value of column '{column}' is a finite number")
+    frame["epoch"] = epochs + (epochs.min() == 0)
+    return _measured(frame.sort_values(["trial", "epoch"]))
+
+
+def _measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """Without the epochs at which a loss was not measured: it is missing there, and the trial has both later."""
+    missing = frame[["train_loss", "test_loss"]].isna().any(axis=1)
+    last = frame["epoch"].where(~missing).groupby(frame["trial"]).transform("max")
+    return frame[~(missing & (frame["epoch"] < last))]
 
 
 def judge_from(spec: Spec, epochs: int) -> Callable[[], Judge]:

@@ -8,9 +8,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from searcher.cli import main
-from searcher.errors import ConfigurationError
+from searcher.errors import ConfigurationError, SearcherError
 from searcher.replaying import curves_from, every_rule, judge_from, replay_table
 
 EPOCHS = 30
@@ -45,8 +47,8 @@ def answer(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[in
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_a_file_of_anyone_s_curves_is_replayed(ending, tmp_path, capsys) -> None:
     path = tmp_path / f"curves.{ending}"
-    given = frame(test_accuracy=0.5)
-    given.to_csv(path, index=False) if ending == "csv" else given.to_parquet(path)
+    curves = frame(test_accuracy=0.5)
+    curves.to_csv(path, index=False) if ending == "csv" else curves.to_parquet(path)
     code, out, _ = answer([str(path), "--rule", "{rule: patience, reports: 5}", "--format", "json"], capsys)
     assert code == 0
     (row,) = json.loads(out)
@@ -97,6 +99,53 @@ def test_a_wrong_argument_is_answered_by_one_line(arguments, text, tmp_path, cap
     assert code == 2
     assert len(err.splitlines()) == 1
     assert re.search(text.replace("?", r"\?"), err)
+
+
+def test_an_epoch_without_a_measured_loss_is_passed_over() -> None:
+    """Test losses at every other epoch; only the last one, not a number, is a trial that broke."""
+    sparse = frame().reset_index(drop=True)
+    sparse.loc[sparse["epoch"] % 2 == 0, "test_loss"] = float("nan")
+    for curve in curves_from(sparse):
+        assert [o.epoch for o in curve.observations] == [*range(1, EPOCHS, 2), EPOCHS]
+
+
+def test_rows_may_come_in_any_order_and_epochs_may_count_from_0() -> None:
+    expected = curves_from(frame())
+    assert curves_from(frame().sample(frac=1, random_state=0)) == expected
+    assert curves_from(frame().assign(epoch=lambda f: f["epoch"] - 1)) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"epoch": 1.5}, "column 'epoch' must be a whole number of at least 0, row 1 has 1.5"),
+        ({"epoch": -1}, "column 'epoch' must be a whole number"),
+        ({"epoch": 3}, "trial 0 must have each epoch once, it has epoch 3 twice"),
+        ({"trial": None}, "column 'trial' must be a trial's name or number, row 1 has None"),
+        ({"train_loss": float("nan")}, "no value of column 'train_loss' is a finite number"),
+        ({"lr": -0.1}, "column 'lr' must be a number of at least 0 in every row or in none, row 1 has -0.1"),
+        ({"lr": [0.1, *[float("nan")] * (6 * EPOCHS - 1)]}, "row 2 has nan"),
+        ({"test_accuracy": "high"}, "column 'test_accuracy' holds .*, not numbers"),
+    ],
+)
+def test_curves_that_cannot_be_judged_are_refused_by_column_and_row(change, text) -> None:
+    with pytest.raises(SearcherError, match=text):
+        curves_from(frame(**change))
+
+
+cells = st.sampled_from([0, 1, 2, 0.5, -1, float("nan"), float("inf"), 1e308, -1e308, None, "x", True])
+
+
+@given(rows=st.lists(st.fixed_dictionaries(dict.fromkeys(["trial", *"abc"], cells)), max_size=8))
+def test_whatever_is_in_a_file_is_replayed_or_refused_in_one_line(rows) -> None:
+    names = {"a": "epoch", "b": "train_loss", "c": "test_loss"}
+    try:
+        curves = curves_from(pd.DataFrame(rows, columns=["trial", *"abc"]).rename(columns=names))
+    except SearcherError as error:
+        assert len(str(error).splitlines()) == 1
+        return
+    table = replay_table(curves, ["default", "gl", "pq", "up", "patience"], orders=1, resamples=5)
+    assert table["saved"].between(0, 1).all()
 
 
 class TestPeers:
