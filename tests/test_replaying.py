@@ -142,7 +142,11 @@ def test_whatever_is_in_a_file_is_replayed_or_refused_in_one_line(rows) -> None:
     try:
         curves = curves_from(pd.DataFrame(rows, columns=["trial", *"abc"]).rename(columns=names))
     except SearcherError as error:
-        assert len(str(error).splitlines()) == 1
+        refused = str(error).splitlines()
+    else:
+        refused = []
+    assert len(refused) <= 1
+    if refused:
         return
     table = replay_table(curves, ["default", "gl", "pq", "up", "patience"], orders=1, resamples=5)
     assert table["saved"].between(0, 1).all()
