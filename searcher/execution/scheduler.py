@@ -56,7 +56,8 @@ class OverfitScheduler(TrialScheduler):  # type: ignore[misc]
 
     Raises:
         ConfigurationError: the rule or a parameter of it is unknown or out of its range.
-        ExecutionError: a report lacks one of the two losses, or it is not a number.
+        ExecutionError: a report lacks one of the two losses, or it is not a number (Tune ends the run with it, as
+            the text of a `TuneError`).
     """
 
     def __init__(

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from ray import cloudpickle, tune
+from ray.tune.error import TuneError
 from ray.tune.schedulers import ASHAScheduler
 
 from searcher.algorithms.stopping import Observation, Overfit, decide
-from searcher.errors import ExecutionError
 from searcher.execution.scheduler import OverfitScheduler
 from searcher.records import Verdict
 
@@ -38,7 +38,7 @@ def expected_stop(turn: int) -> int:
 
 
 def trainable(config: dict[str, Any]) -> None:
-    """Reports losses under nested names, and keeps its epoch in a checkpoint so that it can go on."""
+    """Reports losses under names with a slash, and keeps its epoch in a checkpoint so that it can go on."""
     start = 0
     if given := tune.get_checkpoint():
         with given.as_directory() as folder:
@@ -47,11 +47,11 @@ def trainable(config: dict[str, Any]) -> None:
         train, test = losses(config["turn"], epoch)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "epoch.json").write_text(json.dumps(epoch))
-            tune.report({"loss": {"train": train, "val": test}}, checkpoint=tune.Checkpoint.from_directory(folder))
+            tune.report({"loss/train": train, "loss/val": test}, checkpoint=tune.Checkpoint.from_directory(folder))
 
 
 class Reused(tune.Trainable):  # type: ignore[misc]
-    """The same as a class, whose actor takes one configuration after another."""
+    """The same with nested names, as a class, whose actor takes one configuration after another."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self.turn = config["turn"]
@@ -95,8 +95,8 @@ def test_a_stopped_trial_ranks_by_its_best_epoch_whose_checkpoint_it_keeps(tmp_p
     results = tuner(trainable, OverfitScheduler(ALONE, **NAMES), tmp_path, [5, 100]).fit()
     best = results.get_best_result(scope="all")
     assert best.config["turn"] == 5
-    ((checkpoint, metrics),) = best.best_checkpoints
-    assert metrics["loss"]["val"] == 1
+    checkpoint, metrics = min(best.best_checkpoints, key=lambda kept: kept[1]["loss/val"])
+    assert metrics["loss/val"] == 1
     with checkpoint.as_directory() as folder:
         assert json.loads((Path(folder) / "epoch.json").read_text()) == 5
 
@@ -119,7 +119,7 @@ def test_buffered_results_are_judged_one_by_one(tmp_path: Path, monkeypatch: pyt
 
 def test_a_metric_that_is_missing_ends_the_run_with_its_name(tmp_path: Path) -> None:
     scheduler = OverfitScheduler(train_metric="loss/train", test_metric="loss/vall")
-    with pytest.raises(ExecutionError, match=r"the test loss 'loss/vall' is missing.*Did you mean 'loss/val'"):
+    with pytest.raises(TuneError, match=r"the test loss 'loss/vall' is missing.*Did you mean 'loss/val'"):
         tuner(Reused, scheduler, tmp_path, [5]).fit()
 
 
@@ -140,3 +140,4 @@ def test_a_run_that_was_restored_stops_where_it_would_have_without_the_crash(tmp
     results = restored.fit()
     assert not results.errors
     assert reports(results) == {5: expected_stop(5)}
+    assert results[0].metrics["iterations_since_restore"] < expected_stop(5)  # it did not begin anew
