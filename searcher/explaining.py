@@ -159,8 +159,9 @@ def _chosen(records: list[TrialRecord], epochs: float) -> str:
         return f"nothing was chosen: no cycle trained; {epochs:.1f} epochs in all"
     configuration = best.configuration
     loss = best.mean("best_test_loss")
+    seeds = f"{len(best.good)} seed{'' if len(best.good) == 1 else 's'}"
     return (
         f"chosen: peak {configuration.lr:g}, weight decay {configuration.weight_decay:g}, batch size "
-        f"{configuration.batch_size}, {best.length} epochs: mean test loss {loss:.4g} over {len(best.good)} "
-        f"seeds; {epochs:.1f} epochs in all"
+        f"{configuration.batch_size}, {best.length} epochs: mean test loss {loss:.4g} over {seeds}; "
+        f"{epochs:.1f} epochs in all"
     )
