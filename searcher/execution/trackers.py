@@ -146,7 +146,11 @@ class _Teller:
         for record in records:
             key = (record.strategy, record.trial_id)
             if key not in self._runs:
-                self._runs[key] = self._begin(record)
+                running = self._histories[record.strategy].running
+                trial = record.trial if isinstance(record, TrialRecord) else running.get(record.trial_id)
+                if trial is None:
+                    continue  # a late word of a trial that has ended
+                self._runs[key] = self._begin(trial)
             if isinstance(record, TrialRecord):
                 self._end(self._runs.pop(key), record)
             else:
@@ -159,9 +163,8 @@ class _Teller:
         self._calls.put(None)
         self._thread.join()
 
-    def _begin(self, record: Record) -> Run:
-        history = self._histories[record.strategy]
-        trial = record.trial if isinstance(record, TrialRecord) else history.running[record.trial_id]
+    def _begin(self, trial: Trial) -> Run:
+        history = self._histories[trial.strategy]
         run = Run(trial, self._trackers)
         self._calls.put(lambda integration: integration.log_trial_start(run))
         earlier: list[EpochRecord | StepRecord] = [*history.steps(trial), *history.epochs(trial)]

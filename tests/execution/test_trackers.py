@@ -195,6 +195,8 @@ def test_a_trial_that_was_cut_short_is_one_run_after_a_resume(
     with trackers.told(lambda records: None, to, {"grid": stored}) as sink:
         sink([epoch(one, 2)])
         sink([epoch(one, 2), epoch(one, 3), ending(one)])  # from a checkpoint, the second again
+        stored.add(ending(one))
+        sink([epoch(one, 3)])
     (run,) = mlflow.search_runs(experiment_names=["cut"], output_format="list")
     assert (run.info.status, run.data.metrics["holdout_loss"]) == ("FINISHED", 0.25)
     points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "test_loss")
