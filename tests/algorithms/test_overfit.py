@@ -174,6 +174,51 @@ def test_the_unit_of_the_losses_does_not_matter(curve, unit) -> None:
     assert scaled[:2] == ends(observed(test, train), elsewhere=0.5)[:2]
 
 
+def rates(kind: str) -> Callable[[int], float]:
+    return {"constant": lambda i: 0.1, "falling": lambda i: 0.1 * 0.9**i, "cycle": cycle}[kind]
+
+
+steps = st.lists(st.floats(-1, 1).map(lambda v: round(v, 3)), min_size=1, max_size=60)
+kinds = st.sampled_from(["constant", "falling", "cycle"])
+
+
+@given(
+    steps=steps, kind=kinds, start=st.sampled_from([-5.0, 0.0, 5.0, 1e6]), elsewhere=st.sampled_from([None, -1e9])
+)
+def test_the_best_report_so_far_never_ends_a_trial(steps, kind, start, elsewhere) -> None:
+    """Losses that wander anywhere, negative ones too; a rule as eager as it can be made."""
+    test = (start + np.cumsum(steps)).tolist()
+    eager = Overfit(rises=1, noise=0, margin=0, repair=0)
+    for rule in (Overfit(), eager):
+        verdict, epoch, _ = ends(observed(test, lr=rates(kind)), rule, elsewhere)
+        assert verdict is Verdict.CONTINUE or test[epoch - 1] > min(test[: epoch - 1])
+
+
+@given(steps=steps, train=steps, kind=kinds, start=st.sampled_from([-5.0, 0.0, 5.0, 1e6]))
+def test_a_test_loss_that_never_rises_is_never_stopped(steps, train, kind, start) -> None:
+    """Whatever the training loss does, and however far ahead another trial is."""
+    test = (start - np.cumsum(np.abs(steps))).tolist()
+    trained = (start + np.cumsum([*train, *[0.0] * len(test)])).tolist()[: len(test)]
+    assert ends(observed(test, trained, rates(kind)), elsewhere=-1e9)[0] is Verdict.CONTINUE
+
+
+@given(steps=steps, start=st.sampled_from([-5.0, 0.5, 5.0, 100.0, 1e6]))
+def test_the_numbers_of_a_reason_are_those_of_the_curve(steps, start) -> None:
+    test = (start + np.cumsum([*steps, *[0.1] * 30])).tolist()
+    train = [2 * 0.9**i for i in range(len(test))]
+    verdict, epoch, reason = ends(observed(test, train))
+    if verdict is not Verdict.OVERFIT:
+        return
+    seen, level = test[:epoch], np.mean(test[epoch - 3 : epoch])
+    best, at = min(seen), int(np.argmin(seen)) + 1
+    assert f"test loss {level:.4g} at epoch {epoch} " in reason
+    assert f"minimum {best:.4g} at epoch {at}, " in reason
+    if best:
+        assert f"is {100 * (level - best) / abs(best):.0f} % above" in reason
+    fell = (train[at - 1] - np.mean(train[epoch - 3 : epoch])) / train[at - 1]
+    assert f"training loss fell {100 * fell:.0f} % since" in reason
+
+
 @given(curve=curves, cut=st.integers(0, 60))
 def test_what_is_remembered_is_a_fold_over_the_stored_curve(curve, cut) -> None:
     """After a crash the state is rebuilt from the stored part, and the verdict is as if nothing had happened."""

@@ -65,8 +65,9 @@ class Overfit:
     A trial has `diverged` if a loss is not finite, or if both levels are 10 % and 3 v above their lowest at 10
     reports in a row (5 where another trial has left it behind) and the learning rate has settled.
 
-    Nothing is judged while the learning rate is still to rise, nor within a cycle (it has risen, and more than
-    `settled` of its peak has still to fall): there the test loss rises by design.
+    A report that is the trial's best so far never ends it. Nothing is judged while the learning rate is still
+    to rise, nor within a cycle (it has risen, and more than `settled` of its peak has still to fall): there the
+    test loss rises by design.
 
     Attributes:
         rises: reports in a row that stop a trial.
@@ -106,7 +107,7 @@ class Overfit:
         curve = state.curve.after(observation)
         fall = curve.rate.fall_to_come(observation)
         left = curve.rate.of_peak(fall)
-        if curve.reports < WINDOW:
+        if curve.reports < WINDOW or curve.best_epoch == observation.epoch:
             return OverfitState(observation.epoch, WATCHING, curve), WATCHING
         if left > 1 or (curve.rate.in_cycle and left > self.settled):
             return OverfitState(observation.epoch, UNSETTLED, curve), UNSETTLED
