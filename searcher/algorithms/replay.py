@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from searcher.algorithms.stopping import Observation, Rule
+from searcher.algorithms.stopping import Leaders, Observation, Rule
 
 WORKERS, ORDERS, RESAMPLES = 4, 5, 1000
 
@@ -68,15 +68,13 @@ class RuleJudge:
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self._states: dict[str, object] = {}
-        self._best: dict[str, float] = {}
+        self._leaders = Leaders()
 
     def stops(self, trial: str, observation: Observation) -> bool:
-        others = min((loss for other, loss in self._best.items() if other != trial), default=math.inf)
         state = self._states.get(trial) or self._rule.start()
-        elsewhere = others if math.isfinite(others) else None
+        elsewhere = self._leaders.best_without(trial)
         self._states[trial], decision = self._rule.judge(state, observation, elsewhere)
-        if math.isfinite(observation.test_loss):
-            self._best[trial] = min(observation.test_loss, self._best.get(trial, math.inf))
+        self._leaders.add(trial, observation.test_loss)
         return decision.stops
 
     def ended(self, trial: str, observation: Observation) -> None:

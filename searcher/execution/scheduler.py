@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -14,7 +12,7 @@ from ray.tune.result import EXPR_RESULT_FILE, RESULT_DUPLICATE, TRAINING_ITERATI
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.utils import flatten_dict
 
-from searcher.algorithms.stopping import Observation, rule_from
+from searcher.algorithms.stopping import Leaders, Observation, rule_from
 from searcher.algorithms.stopping.base import Rule
 from searcher.errors import ConfigurationError, ExecutionError, nearest
 from searcher.records import Decision
@@ -81,7 +79,7 @@ class OverfitScheduler(TrialScheduler):  # type: ignore[misc]
         self._rates = (lr_metric, lr_left_metric, lr_low_metric)
         self._base = base or FIFOScheduler()
         self._states: dict[str, Any] = {}
-        self._leaders = _Leaders()
+        self._leaders = Leaders()
         for trial_id, observations in (history or {}).items():
             for observation in observations:
                 self._judge(trial_id, observation)
@@ -168,30 +166,6 @@ class OverfitScheduler(TrialScheduler):  # type: ignore[misc]
             self.decisions[trial_id] = (observation.epoch, decision)
             log.info("trial %s is stopped at %d: %s", trial_id, observation.epoch, decision.reason)
         return decision
-
-
-@dataclass
-class _Leaders:
-    """The lowest test loss of all trials, and the lowest of the trials other than that one: O(1) per
-    report.
-    """
-
-    first: tuple[float, str] = (math.inf, "")
-    second: tuple[float, str] = field(default=(math.inf, ""))
-
-    def add(self, trial_id: str, loss: float) -> None:
-        if not math.isfinite(loss):
-            return
-        if trial_id == self.first[1]:
-            self.first = min(self.first, (loss, trial_id))
-        elif loss < self.first[0]:
-            self.first, self.second = (loss, trial_id), self.first
-        elif loss < self.second[0]:
-            self.second = (loss, trial_id)
-
-    def best_without(self, trial_id: str) -> float | None:
-        best = self.second[0] if trial_id == self.first[1] else self.first[0]
-        return best if math.isfinite(best) else None
 
 
 def _reported(trial: Trial) -> Iterator[dict[str, Any]]:

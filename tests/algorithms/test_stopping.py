@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from searcher.algorithms.stopping import (
     RULES,
     GeneralizationLoss,
+    Leaders,
     Observation,
     Overfit,
     Patience,
@@ -138,3 +139,13 @@ def test_a_specification_names_a_rule(spec, rule) -> None:
 def test_a_wrong_specification_is_refused_by_name(spec, text) -> None:
     with pytest.raises(ConfigurationError, match=text):
         rule_from(spec)
+
+
+@given(reached=st.lists(st.tuples(st.sampled_from("abc"), st.floats(allow_nan=True)), max_size=20))
+def test_the_leaders_are_the_lowest_losses_of_the_other_trials(reached) -> None:
+    leaders = Leaders()
+    for trial, loss in reached:
+        leaders.add(trial, loss)
+    for trial in "abc":
+        others = [loss for other, loss in reached if other != trial and math.isfinite(loss)]
+        assert leaders.best_without(trial) == min(others, default=None)

@@ -4,6 +4,7 @@
 """
 
 from searcher.algorithms.stopping.base import Observation, Rule, decide
+from searcher.algorithms.stopping.leaders import Leaders
 from searcher.algorithms.stopping.overfit import Overfit
 from searcher.algorithms.stopping.prechelt import GeneralizationLoss, ProgressQuotient, UpCrossing
 from searcher.algorithms.stopping.registry import RULES, rule_from
@@ -12,6 +13,7 @@ from searcher.algorithms.stopping.simple import Never, Patience
 __all__ = [
     "RULES",
     "GeneralizationLoss",
+    "Leaders",
     "Never",
     "Observation",
     "Overfit",
