@@ -17,6 +17,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from searcher.algorithms.strategies.asha import Asha
 from searcher.algorithms.strategies.base import Strategy
 from searcher.execution.carrier import LOAD, SO_FAR, Load
+from searcher.execution.room import Room
 from searcher.records import EpochRecord, History, Trial
 
 
@@ -35,10 +36,14 @@ class PruningScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
 
     Args:
         strategies, histories: by label. Tune never saves the state of a scheduler: it follows from these.
+        room: what the sweep may occupy.
     """
 
-    def __init__(self, strategies: Mapping[str, Strategy], histories: Mapping[str, History]) -> None:
+    def __init__(self, strategies: Mapping[str, Strategy], histories: Mapping[str, History], room: Room) -> None:
         super().__init__()
+        self._room = room
+        self.given_back: set[str] = set()
+        """By Tune's trial id: the carriers that were stopped to make room for other sweeps."""
         self.reasons: dict[str, str] = {}
         """By Tune's trial id: why a carrier was stopped."""
         self._searches: dict[str, Any] = dict(strategies)
@@ -53,7 +58,19 @@ class PruningScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         """Whether this trial may be pruned: it belongs to the search of a strategy that prunes."""
         return trial.strategy in self._judges and self._searches[trial.strategy].is_search(trial)
 
+    def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
+        """Called in every round of Tune's loop. Tune keeps a process for the next carrier, and with it its
+        resources; where other sweeps wait for them they are given back. It has no public way to say so.
+        """
+        controller = tune_controller._tune_controller
+        if self._room.full and not controller._pending_trials:
+            controller._cleanup_cached_actors(force_all=True)
+        return super().choose_trial_to_run(tune_controller)
+
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
+        if self._room.gives_back():
+            self.given_back.add(trial.trial_id)
+            return str(TrialScheduler.STOP)
         load: Load = trial.config[LOAD]
         if not load.judged or SO_FAR not in result:
             return str(TrialScheduler.CONTINUE)

@@ -22,6 +22,7 @@ from searcher.execution.carrier import Load, carry
 from searcher.execution.packaged import portable
 from searcher.execution.packer import Packer
 from searcher.execution.pruning import PruningScheduler
+from searcher.execution.room import AHEAD, Room, alive, fitting, startable, workers, workers_to_come
 from searcher.execution.scheduler import OverfitScheduler
 from searcher.execution.search import Proposals, ProposalSearch, RecordCallback, Sink
 from searcher.execution.trackers import Trackers, told
@@ -33,6 +34,7 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to handle
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # a sweep is resumed from our records, never from Tune's snapshot
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_MAX_PENDING_TRIALS_PG": str(AHEAD),  # `Room` says how many may wait; Tune's own limit for us is one
     "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # we start trials again, never Tune
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
@@ -118,7 +120,8 @@ def run_strategies(
         check_resources(resources)
         packer = Packer(strategies, _workers(resources), fuse)
         proposals = Proposals(strategies, histories, sink, survival.max_failures, packer)
-        pruning = PruningScheduler(strategies, histories)
+        room = Room(resources.bundle(), resources.max_concurrent)
+        pruning = PruningScheduler(strategies, histories, room)
         load = Load(
             trials=(),
             task=task,
@@ -131,14 +134,13 @@ def run_strategies(
             checkpoint_every=survival.checkpoint_every,
             workers=packer.workers,
         )
-        search = ProposalSearch(proposals, pruning, packer, load)
+        search = ProposalSearch(proposals, pruning, packer, load, room)
         tuner = Tuner(
             tune.with_resources(carry, PlacementGroupFactory([resources.bundle()])),
             tune_config=TuneConfig(
                 search_alg=search,
                 scheduler=OverfitScheduler(rule=stop, base=pruning),
                 num_samples=-1,
-                max_concurrent_trials=resources.max_concurrent,
                 reuse_actors=True,
             ),
             run_config=RunConfig(
@@ -149,8 +151,11 @@ def run_strategies(
                 verbose=0,
             ),
         )
-        with _our_errors():
-            tuner.fit()
+        try:
+            with _our_errors():
+                tuner.fit()
+        finally:
+            room.leave()
 
 
 @contextmanager
@@ -204,9 +209,9 @@ def check_resources(resources: Resources) -> None:
     Raises:
         ExecutionError: says what a trial asks for, and the most that a node has.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     needed = resources.bundle()
-    if any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
+    nodes = [*alive(), *(node for count, node in startable() if count)]
+    if any(fitting(node, needed) for node in nodes):
         return
     most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in needed}
     short = [f"{name} {needed[name]:g} (the most that a node has is {most[name]:g})" for name in needed]
@@ -214,11 +219,10 @@ def check_resources(resources: Resources) -> None:
 
 
 def _workers(resources: Resources) -> int:
-    """How many carriers the nodes that are there hold at a time."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    """How many carriers there may be at a time, those on nodes included that an autoscaler is to start."""
     needed = resources.bundle()
-    room = sum(min(int(node.get(name, 0) / amount) for name, amount in needed.items()) for node in nodes)
-    return max(1, min(room, resources.max_concurrent or room))
+    most = max(1, workers(needed), workers_to_come(needed))
+    return min(most, resources.max_concurrent or most)
 
 
 __all__ = ["Resources", "Survival", "check_resources", "connected", "run_strategies"]

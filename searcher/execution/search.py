@@ -22,6 +22,7 @@ from searcher.errors import TaskError
 from searcher.execution.carrier import LOAD, OTHER_DATA, PACKING, RECORDS, SO_FAR, Load, failed
 from searcher.execution.packer import Packer
 from searcher.execution.pruning import PruningScheduler
+from searcher.execution.room import Room
 from searcher.records import History, Record, Status, Trial, TrialRecord
 
 Sink = Callable[[Iterable[Record]], None]
@@ -113,6 +114,12 @@ class Proposals:
         else:
             self.take(failed(trial, reason) for trial in running)
 
+    def given_back(self, load: Load) -> None:
+        """A carrier was ended for the sake of other sweeps: what it left goes on later, and nothing has failed."""
+        running = [trial for trial in load.trials if trial.trial_id in self._histories[trial.strategy].running]
+        if running:
+            self._again.append(running)
+
     def _starts_again(self, record: Record) -> bool:
         if not isinstance(record, TrialRecord) or record.status is not Status.FAILED:
             return False
@@ -134,8 +141,13 @@ class ProposalSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
     Keeps no state of its own: after a crash everything is rebuilt from the results, so nothing is saved.
     """
 
-    def __init__(self, proposals: Proposals, pruning: PruningScheduler, packer: Packer, load: Load) -> None:
+    def __init__(
+        self, proposals: Proposals, pruning: PruningScheduler, packer: Packer, load: Load, room: Room
+    ) -> None:
         super().__init__(metric="done", mode="max")
+        self._room = room
+        self._hungry = True
+        self._running: set[str] = set()
         self._proposals = proposals
         self._packer = packer
         self._pruning = pruning
@@ -143,7 +155,11 @@ class ProposalSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         self._carriers: dict[str, Load] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        held = len(self._carriers)
+        if held >= self._room.carriers(held, len(self._running), self._hungry):
+            return None
         trials = self._proposals.next()
+        self._hungry = bool(trials)
         if not trials:
             return None if self._proposals.waiting else Searcher.FINISHED
         self._carriers[trial_id] = replace(
@@ -159,6 +175,10 @@ class ProposalSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         """How a carrier found that its trials, and others like them, are best trained."""
         self._packer.learn(group_of(self._carriers[trial_id].trials[0]), packing)
 
+    def began(self, trial_id: str) -> None:
+        """A carrier has found a place."""
+        self._running.add(trial_id)
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if error:
             return  # the callback knows more of it
@@ -166,11 +186,19 @@ class ProposalSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             assert result is not None
             _, record = result[SO_FAR]
             self._proposals.take([replace(record, status_reason=reason)])
-        self.ended(trial_id, "its carrier ended without a result")
+        if trial_id in self._pruning.given_back:
+            self._pruning.given_back.remove(trial_id)
+            self._proposals.given_back(self._gone(trial_id))
+        else:
+            self.ended(trial_id, "its carrier ended without a result")
 
     def ended(self, trial_id: str, reason: str) -> None:
         """A carrier is no more; the reason is that of its trials which came to no end."""
-        self._proposals.lost(self._carriers.pop(trial_id), reason)
+        self._proposals.lost(self._gone(trial_id), reason)
+
+    def _gone(self, trial_id: str) -> Load:
+        self._running.discard(trial_id)
+        return self._carriers.pop(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save."""
@@ -200,6 +228,9 @@ class RecordCallback(Callback):  # type: ignore[misc]
         if packing := result.pop(PACKING, None):
             self._search.learn(trial.trial_id, packing)
         self._proposals.take(result.pop(RECORDS, ()))
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._search.began(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._search.ended(trial.trial_id, _told(Path(trial.error_file)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -34,8 +33,7 @@ def give_notice(cloud: str, node: str | None = None) -> None:
     Raises:
         ExecutionError: Ray is not here, or refuses.
     """
-    asked = {"aws": _aws, "gcp": _gcp, "now": lambda: True}[cloud]
-    while not _heard(asked):
+    while not heard(cloud):
         time.sleep(LOOK_EVERY)
     _drain(LEFT_SECONDS[cloud], node)
 
@@ -57,9 +55,10 @@ def _drain(seconds: int, address: str | None) -> None:
         raise ExecutionError(f"node {node}: Ray does not let it drain: {refusal}")
 
 
-def _heard(asked: Callable[[], bool]) -> bool:
+def heard(cloud: str) -> bool:
+    """Whether the cloud says that this machine is about to be taken away; a cloud that is silent says nothing."""
     try:
-        return asked()
+        return cloud == "now" or {"aws": _aws, "gcp": _gcp}[cloud]()
     except requests.RequestException as error:
         log.warning("the cloud does not say whether this machine stays: %s", error)
         return False

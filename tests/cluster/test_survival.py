@@ -17,6 +17,7 @@ from local_cluster import LocalCluster, local_cluster
 from searcher import study
 from searcher.algorithms.packing import Packing
 from searcher.algorithms.stopping import rule_from
+from searcher.job.notice import heard
 from searcher.records import EpochRecord, History, Record, Trial, TrialRecord
 from searcher.sweep import Sweep, parse_sweep
 from searcher.training.fused import run_trials
@@ -60,6 +61,7 @@ class Run:
     """A sweep and its driver, on this machine.
 
     Attributes:
+        measured: the files of epochs there now.
         checkpoints: the files there now, by the id of the trial.
     """
 
@@ -74,6 +76,10 @@ class Run:
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         words = [sys.executable, "-m", "searcher.cli", "run", str(self.file), "--address", self._cluster.gcs]
         return subprocess.Popen([*words, *options], env=self._cluster.environment())
+
+    @property
+    def measured(self) -> list[Path]:
+        return list((self.results / "epochs").rglob("*.parquet"))
 
     @property
     def checkpoints(self) -> dict[str, Path]:
@@ -111,12 +117,12 @@ def trials_of(sweep: Sweep, label: str) -> list[Trial]:
 def undisturbed(sweep: Sweep) -> list[Record]:
     """What the sweep measures where nothing dies, trained in this process: in batches and one by one."""
     torch.set_num_threads(1)
-    task, records, rule = load_task(sweep.task, HERE), [], rule_from("off")
-    batches: list[Record] = records
-    run_trials(task, trials_of(sweep, "batches"), rule, batches.append, "cpu", Packing(16, False, ""))
+    task, rule = load_task(sweep.task, HERE), rule_from("off")
+    records: list[Record] = []
+    run_trials(task, trials_of(sweep, "batches"), rule, records.append, "cpu", Packing(16, False, ""))
     for trial in trials_of(sweep, "single"):
-        run_trial(task, trial, rule, batches.append)
-    return batches
+        run_trial(task, trial, rule, records.append)
+    return records
 
 
 def test_workers_die_a_node_is_added_the_driver_and_the_head_die(fragile: LocalCluster, tmp_path: Path) -> None:
@@ -127,7 +133,7 @@ def test_workers_die_a_node_is_added_the_driver_and_the_head_die(fragile: LocalC
     run.wait_for_checkpoints(single)
     for name in ("w1", "w2"):
         fragile.kill(name)
-    workers_died = time.time()
+    workers_died = pd.Timestamp.now("UTC")
     fragile.start_worker("w3")
     fragile.start_worker("w1")
     run.wait_for_checkpoints(batches, after=time.time())
@@ -186,32 +192,62 @@ def metadata(answers: dict[str, list[tuple[int, str]]]) -> Iterator[str]:
     server.shutdown()
 
 
-AWS = {
-    "/latest/api/token": [(200, "secret")],
-    "/latest/meta-data/spot/instance-action": [(404, ""), (200, '{"action": "terminate"}')],
+def test_two_sweeps_share_a_cluster(fragile: LocalCluster, tmp_path: Path) -> None:
+    """The first takes both workers; the second gets one of them as soon as a trial ends, and keeps it."""
+    runs = []
+    for name, rates in (("first", 20), ("second", 4)):
+        grid = GRID | {"lr": [0.01 * (1 + rate) for rate in range(rates)], "weight_decay": [0], "batch_size": 72}
+        (tmp_path / name).mkdir()
+        run = Run(fragile, tmp_path / name, name=name, epochs=10, strategies=[{"grid": grid}])
+        runs.append((run, run.start()))
+        wait_until(lambda run=run: bool(run.measured), "nothing was measured")
+    assert [driver.wait(120) for _, driver in runs] == [0, 0]
+    first, second = (pd.read_parquet(run.results / "trials") for run, _ in runs)
+    assert (len(first), len(second)) == (40, 8)
+    began, ended = second.started.min(), second.finished.max()
+    assert began < first.started.max(), "it waited for the other's end"
+    beside = first[(first.started > began) & (first.started < ended)]
+    assert 1 <= len(beside) <= len(second) + 3
+
+
+CLOUDS: dict[str, tuple[str, str, dict[str, list[tuple[int, str]]]]] = {
+    # Its variable for the address of the metadata, the form of that, and what is answered there.
+    "aws": (
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+        "http://{}",
+        {
+            "/latest/api/token": [(200, "secret")],
+            "/latest/meta-data/spot/instance-action": [(404, ""), (200, '{"action": "terminate"}')],
+        },
+    ),
+    "gcp": (
+        "GCE_METADATA_HOST",
+        "{}",
+        {"/computeMetadata/v1/instance/preempted": [(200, "FALSE"), (200, "TRUE")]},
+    ),
 }
-GCP = {"/computeMetadata/v1/instance/preempted": [(200, "FALSE"), (200, "TRUE")]}
 
 
-@pytest.mark.parametrize(
-    ("cloud", "node", "answers", "variable", "form"),
-    [
-        ("aws", "127.0.0.3", AWS, "AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://{}"),
-        ("gcp", "127.0.0.4", GCP, "GCE_METADATA_HOST", "{}"),
-    ],
-)
-def test_a_node_that_is_given_notice_saves_its_trials_first(
-    fragile: LocalCluster, tmp_path: Path, cloud: str, node: str, answers: dict[str, list[tuple[int, str]]],
-    variable: str, form: str,
-) -> None:  # fmt: skip
+@pytest.mark.parametrize("cloud", list(CLOUDS))
+def test_a_clouds_notice_is_heard(cloud: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    variable, form, answers = CLOUDS[cloud]
+    monkeypatch.setenv(variable, "http://127.0.0.1:9" if cloud == "aws" else "127.0.0.1:9")
+    assert not heard(cloud), "nobody answers"
+    with metadata({path: list(given) for path, given in answers.items()}) as address:
+        monkeypatch.setenv(variable, form.format(address))
+        assert [heard(cloud) for _ in range(3)] == [False, True, True]
+
+
+def test_a_node_that_is_given_notice_saves_its_trials_first(fragile: LocalCluster, tmp_path: Path) -> None:
     run = Run(fragile, tmp_path, name="notice", checkpoint_every=3600)
     driver = run.start()
+    variable, form, answers = CLOUDS["aws"]
     try:
-        wait_until(lambda: bool(list((run.results / "epochs").rglob("*.parquet"))), "nothing was measured")
+        wait_until(lambda: bool(run.measured), "nothing was measured")
         assert not run.checkpoints
         with metadata(answers) as address:
             environment = fragile.environment(RAY_ADDRESS=fragile.gcs, **{variable: form.format(address)})
-            words = [sys.executable, "-m", "searcher.job", "notice", "--cloud", cloud, "--node", node]
+            words = [sys.executable, "-m", "searcher.job", "notice", "--cloud", "aws", "--node", "127.0.0.3"]
             subprocess.run(words, env=environment, check=True, timeout=60)
         wait_until(lambda: bool(run.checkpoints), "no checkpoint was written")
     finally:
