@@ -8,6 +8,7 @@ others wrote, and takes no more than its share. No one of them is in charge; who
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ import ray
 from ray.experimental import internal_kv
 
 from searcher.algorithms.fair_share import Claim, fair_shares
+from searcher.errors import ExecutionError
 
 LOOK_EVERY = 2.0
 """Seconds between two looks at the others."""
@@ -25,6 +27,9 @@ PATIENCE = 30.0
 
 AHEAD = 16
 """So many carriers may wait for nodes that an autoscaler is to start; on other clusters one waits."""
+
+STARTABLE = "SEARCHER_STARTABLE_NODES"
+"""The variable in the head's environment that says what an autoscaler may start; Ray itself does not tell."""
 
 _NAMESPACE = b"searcher"
 _PREFIX = b"sweep:"
@@ -135,10 +140,21 @@ def alive() -> list[dict[str, float]]:
 
 
 def startable() -> list[tuple[int, dict[str, float]]]:
-    """How many nodes of each kind the autoscaler may start, and their resources; none without an autoscaler."""
-    config = ray._private.state.state.get_cluster_config()
-    groups = config.node_group_configs if config else ()
-    return [(group.max_count, dict(group.resources)) for group in groups]
+    """How many nodes of each kind the autoscaler may start, and their resources; none where `STARTABLE` is not set.
+
+    Raises:
+        ExecutionError: the variable does not hold what it should.
+    """
+    text = os.environ.get(STARTABLE, "[]")
+    try:
+        return [
+            (int(kind["count"]), {name: float(amount) for name, amount in kind["resources"].items()})
+            for kind in json.loads(text)
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ExecutionError(
+            f'{STARTABLE}: got {text!r}; must be such as [{{"count": 8, "resources": {{"CPU": 8, "GPU": 1}}}}]'
+        ) from None
 
 
 def _total() -> dict[str, float]:

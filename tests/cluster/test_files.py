@@ -1,5 +1,6 @@
 """The files that a cluster is started from, each checked by the strictest schema that can be had."""
 
+import json
 import os
 import re
 import stat
@@ -14,6 +15,8 @@ import pytest
 import yaml
 from botocore.validate import ParamValidator
 from ray.autoscaler._private.util import prepare_config, validate_config
+
+from searcher.execution.room import STARTABLE
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "cluster"
@@ -37,10 +40,19 @@ def test_ray_up_accepts_it_and_it_is_safe(name: str) -> None:
         [start] = [line for line in config[key] if "ray start" in line]
         assert start.index("RAY_AUTH_MODE=token") < start.index("ray start")
     assert "--dashboard-host=127.0.0.1" in " ".join(config["head_start_ray_commands"])
+    [start] = [line for line in config["head_start_ray_commands"] if "ray start" in line]
     types = config["available_node_types"]
+    assert startable_in(start) == [{"count": types["gpu"]["max_workers"], "resources": types["gpu"]["resources"]}]
     assert types[config["head_node_type"]]["resources"]["CPU"] == 0
     assert types["gpu"]["resources"]["GPU"] == 1
     assert types["gpu"]["min_workers"] == 0 < types["gpu"]["max_workers"]
+
+
+def startable_in(text: str) -> Any:
+    """What a file tells `searcher` that its autoscaler may start."""
+    found = re.search(STARTABLE + r"='(.*?)'", text)
+    assert found
+    return json.loads(found[1])
 
 
 def test_aws_accepts_the_nodes_and_the_workers_are_spot() -> None:
@@ -100,7 +112,11 @@ def test_kuberay_files_have_its_structure(name: str, kind: str) -> None:
     [workers] = spec["workerGroupSpecs"]
     assert set(workers) == WORKER_KEYS
     assert workers["minReplicas"] == 0 < workers["maxReplicas"]
+    [head] = spec["headGroupSpec"]["template"]["spec"]["containers"]
+    [told] = [entry["value"] for entry in head["env"] if entry["name"] == STARTABLE]
+    assert json.loads(told) == [{"count": workers["maxReplicas"], "resources": {"CPU": 8, "GPU": 1}}]
     [container] = workers["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["cpu"] == "8"
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     for group in (spec["headGroupSpec"], workers):
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())

@@ -1,0 +1,51 @@
+"""What a sweep may occupy, and what is said of resources that no node has, on a real Ray of two CPUs."""
+
+import json
+
+import pytest
+
+from searcher.errors import ExecutionError
+from searcher.execution.room import AHEAD, STARTABLE, Room
+from searcher.execution.runner import Resources, check_resources
+
+EIGHT = json.dumps([{"count": 8, "resources": {"CPU": 8, "GPU": 1}}, {"count": 0, "resources": {"GPU": 4}}])
+
+
+@pytest.mark.parametrize(
+    ("resources", "told"),
+    [
+        (Resources(cpu=3), r"CPU 3 \(the most that a node has is 2\)"),
+        (Resources(gpu=0.5), r"CPU 1 .*, GPU 0.5 \(the most that a node has is 0\)"),
+        (Resources(memory=10**15), r"memory 1e\+15 \(the most that a node has is "),
+        (Resources(accelerator_type="A100"), r"accelerator_type:A100 0.001 \(the most that a node has is 0\)"),
+    ],
+)
+def test_what_no_node_has_is_refused(ray_session: object, resources: Resources, told: str) -> None:
+    with pytest.raises(ExecutionError, match=f"resources: no node can give a trial what it asks for: .*{told}"):
+        check_resources(resources)
+
+
+def test_nodes_that_an_autoscaler_may_start_count(ray_session: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STARTABLE, EIGHT)
+    check_resources(Resources(cpu=8, gpu=1))
+    with pytest.raises(ExecutionError, match=r"GPU 4 \(the most that a node has is 1\)"):
+        check_resources(Resources(gpu=4))
+    monkeypatch.setenv(STARTABLE, "8 GPUs")
+    with pytest.raises(ExecutionError, match=f"{STARTABLE}: got '8 GPUs'; must be such as"):
+        check_resources(Resources())
+
+
+def test_a_sweep_alone_may_have_what_the_nodes_hold_and_one_that_waits(
+    ray_session: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def room(limit: int | None = None, **needs: float) -> int:
+        it = Room(needs, limit)
+        carriers = it.carriers(held=0, running=0, hungry=True)
+        it.leave()
+        return carriers
+
+    assert room(CPU=1) == 2 + 1
+    assert room(CPU=0.1) == 20 + 1
+    assert room(CPU=1, limit=1) == 1
+    monkeypatch.setenv(STARTABLE, EIGHT)
+    assert room(CPU=1) == 2 + AHEAD
