@@ -42,6 +42,7 @@ class Packer:
         self.workers = workers
         self._strategies = strategies
         self._packings: dict[Group, Packing] = {}
+        self._least: dict[Group, int] = {}
         self._steps = _planned(strategies) if fuse else {}
 
     def proposals(self, label: str, history: History) -> list[Trial]:
@@ -52,9 +53,15 @@ class Packer:
 
     def load(self, proposals: Sequence[Trial]) -> list[Trial]:
         """Those of the proposals that the next carrier takes."""
-        first = proposals[0]
+        first, group = proposals[0], group_of(proposals[0])
         small = one_by_one("there is too little to train") if self.steps(first) < LEAST_STEPS else None
-        return share(proposals, self.workers, small or self._packings.get(group_of(first)))
+        packing = small or self._packings.get(group)
+        taken = share(proposals, self.workers, packing)
+        if packing and not packing.fused:
+            return taken
+        # Shares of what is left become smaller and smaller, and a batch of a few takes as long as one of many.
+        least = self._least.setdefault(group, min(len(taken), WIDEST))
+        return [trial for trial in proposals if group_of(trial) == group][: max(len(taken), least)]
 
     def steps(self, trial: Trial) -> int:
         """What the sweep as a whole trains of the trial's group; 0 where it is not to be fused."""
