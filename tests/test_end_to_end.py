@@ -56,7 +56,7 @@ def done(ray_session: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
-SLOW = {"task": "slow_task.py:make_task", "strategies": [{"grid": GRID}, {"one_cycle": ONE_CYCLE}]}
+SLOW = {"task": "slow_task.py:make_task", "epochs": 12, "strategies": [{"grid": GRID}, {"one_cycle": ONE_CYCLE}]}
 """A sweep that takes long enough to be killed in its middle."""
 
 
