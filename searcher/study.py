@@ -9,7 +9,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -114,7 +114,9 @@ def run(
     store = Store(sweep.results)
     if mode == "resume":
         _check_resumable(prepared)
-    with store.begin(_row(prepared), mode=mode) as writer:
+    # A cluster that is not there, or has no such nodes, leaves no sweep behind.
+    reached = _reached(sweep, address) if address else nullcontext()
+    with reached, store.begin(_row(prepared), mode=mode) as writer:
         stored = read_history(sweep.results, sweep.name, list(prepared.strategies)) if mode == "resume" else {}
         histories = {label: stored.get(label, History()) for label in prepared.strategies}
         vault = vault_of(sweep.results, sweep.name, writer.created)
@@ -138,6 +140,15 @@ def run(
                 address=address,
             )
     return open_results(sweep.results)
+
+
+@contextmanager
+def _reached(sweep: Sweep, address: str) -> Iterator[None]:
+    from searcher.execution.runner import check_resources, connected
+
+    with connected(address):
+        check_resources(resources_of(sweep))
+        yield
 
 
 def resources_of(sweep: Sweep) -> Resources:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import AuthenticationError
 from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, TuneError, Tuner
 
 from searcher.algorithms.strategies.base import Strategy
@@ -188,19 +190,43 @@ def connected(address: str | None, **more: Any) -> Iterator[None]:
         yield
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
+    _check_reachable(where)
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     options = more | ({"include_dashboard": False} if where == "local" else {})
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(where, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True, **options)
+    except AuthenticationError as error:
+        told = " ".join(str(error).split())
+        raise ExecutionError(
+            f"token: the Ray at '{where}' refuses this machine's, or finds none: {told}"
+        ) from error
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ExecutionError(f"address: no Ray answers at '{where}': {str(error).splitlines()[0]}") from error
+        told = " ".join(str(error).split())
+        raise ExecutionError(f"address: no Ray answers at '{where}': {told}") from error
     if callable(handler) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)  # Ray puts its own in place, by which a run would end as failed
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(where: str) -> None:
+    """Ray itself would try for minutes.
+
+    Raises:
+        ExecutionError: it is an address at which nobody listens, or none at all.
+    """
+    if where in ("local", "auto") or where.startswith("ray://"):
+        return
+    host, colon, port = where.rpartition(":")
+    if not colon or not port.isdecimal() or "/" in host:
+        raise ExecutionError(f"address: got '{where}'; must be HOST:PORT of a Ray, such as head:6379")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise ExecutionError(f"address: no Ray answers at '{where}': {error}") from error
 
 
 def check_resources(resources: Resources) -> None:
