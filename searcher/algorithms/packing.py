@@ -28,6 +28,9 @@ LEAST_GAIN = 1.05
 WIDEST = 16
 """The most trials in a batch. From here on the models of a batch drive each other out of the caches."""
 
+NARROWEST = 4
+"""A batch is not made narrower when trials end: two at a time round differently than four, eight or sixteen do."""
+
 WORKING_BYTES = 4 << 20
 """What a batch may take on a CPU, for the same reason: weights, gradients, moments, and what the backward pass
 needs of the forward pass."""
@@ -65,6 +68,7 @@ class Speeds:
         fused: in a batch of `width`, not compiled.
         compiled: the same, compiled; None where it was not measured, as there is no compiler or it cannot pay;
             infinity where the step cannot be compiled.
+        compiling: what it took to compile it, when it was measured.
         fault: why the model cannot be fused; empty if it can.
     """
 
@@ -73,6 +77,7 @@ class Speeds:
     fused: float = math.inf
     compiled: float | None = None
     fault: str = ""
+    compiling: float = 0.0
 
 
 def group_of(trial: Trial) -> Group:
@@ -82,10 +87,6 @@ def group_of(trial: Trial) -> Group:
 
 def one_by_one(reason: str) -> Packing:
     return Packing(1, False, reason)
-
-
-NARROWEST = 4
-"""A batch is not made narrower when trials end: two at a time round differently than four, eight or sixteen do."""
 
 
 def width_for(trials: int) -> int:
@@ -123,7 +124,7 @@ def choose(speeds: Speeds, steps: int, workers: int) -> Packing:
         f"a step takes {1e3 * speeds.alone:.3g} ms alone, {1e3 * speeds.fused:.3g} ms in a batch of {speeds.width}"
     )
     if speeds.compiled is not None and math.isfinite(speeds.compiled):
-        told += f", {1e3 * speeds.compiled:.3g} ms compiled"
+        told += f", {1e3 * speeds.compiled:.3g} ms compiled (compiling took {speeds.compiling:.1f} s)"
     if alone < LEAST_GAIN * ways[compiled]:
         return one_by_one(f"fusing does not pay: {told}")
     return Packing(speeds.width, compiled, told)

@@ -71,7 +71,7 @@ def packing_for(task: Task, trial: Trial, device: torch.device, steps: int, work
         speeds = Speeds(**known[key]) if key in known else _measure(task, trial, device)
         wanted = speeds.alone < LONGEST_STEP and compiling_may_pay(steps, speeds.alone, workers)
         if wanted and speeds.compiled is None and not speeds.fault and has_compiler(device):
-            speeds = replace(speeds, compiled=_compiled(task, trial, device, speeds.width))
+            speeds = _compiled(task, trial, device, speeds)
         known[key] = asdict(speeds)
     return choose(speeds, steps, workers)
 
@@ -115,19 +115,24 @@ def _working_bytes(run: Run, inputs: Tensor, targets: Tensor) -> int:
     return sum(saved.values()) + (2 + moments) * sum(int(value.nbytes) for value in parameters)
 
 
-def _compiled(task: Task, trial: Trial, device: torch.device, width: int) -> float:
-    """Seconds of a step of one trial; infinity where the step cannot be compiled."""
+def _compiled(task: Task, trial: Trial, device: torch.device, speeds: Speeds) -> Speeds:
+    """The speeds with those of the compiled step: infinity where it cannot be compiled."""
     began = time.perf_counter()
     try:
         # The stack that the trials will use, so that it is compiled once.
-        stack = stack_for(task, trial.configuration.optimizer, width, device, True)
-        step = _step(stack, min(trial.configuration.batch_size, len(task.train)))
-        step()
-        log.info("compiling the step took %.1f s", time.perf_counter() - began)
-        return _seconds(step, device) / width
+        stack = stack_for(task, trial.configuration.optimizer, speeds.width, device, True)
+        batches = math.ceil(len(task.train) / trial.configuration.batch_size)
+        largest = math.ceil(len(task.train) / batches)
+        # An epoch has batches of one or two sizes. Each is compiled here, while other carriers wait, and they
+        # find both in the cache.
+        for size in {largest, len(task.train) // batches}:
+            _step(stack, size)()
+        compiling = time.perf_counter() - began
+        compiled = _seconds(_step(stack, largest), device) / speeds.width
+        return replace(speeds, compiled=compiled, compiling=compiling)
     except Exception as error:
         log.warning("the step cannot be compiled: %s", " ".join(str(error).split())[:300])
-        return math.inf
+        return replace(speeds, compiled=math.inf)
 
 
 def _step(stack: Stack, batch: int) -> Callable[[], object]:
