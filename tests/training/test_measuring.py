@@ -117,3 +117,13 @@ def test_a_compiled_batch_has_the_curves_of_the_loop() -> None:
     assert together.keys() == one_by_one.keys()
     for key, expected in one_by_one.items():
         assert together[key] == pytest.approx(expected, rel=1e-3), key
+
+
+def test_the_compiled_step_is_measured_where_it_may_pay(folder: Path) -> None:
+    plain = noisy()
+    task = Task(lambda: nn.Sequential(nn.Linear(6, 3)), plain.train, plain.test, plain.holdout, plain.loss)
+    packing = packing_for(task, trial(batch_size=35), CPU, 10**9, 1)
+    assert packing.compiled
+    assert "compiling took" in packing.reason
+    (speeds,) = json.loads((folder / "speeds.json").read_text()).values()
+    assert 0 < speeds["compiled"] < speeds["fused"]
