@@ -203,7 +203,11 @@ def connected(address: str | None, **more: Any) -> Iterator[None]:
         ) from error
     except (ConnectionError, ValueError, RuntimeError) as error:
         told = " ".join(str(error).split())
-        raise ExecutionError(f"address: no Ray answers at '{where}': {told}") from error
+        # Somebody listens there. To a wrong token Ray answers no more than that it failed.
+        hint = (
+            "" if where == "local" else " (is it Ray's port, and is the token its own, with RAY_AUTH_MODE=token?)"
+        )
+        raise ExecutionError(f"address: no Ray answers at '{where}': {told}{hint}") from error
     if callable(handler) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)  # Ray puts its own in place, by which a run would end as failed
     try:
