@@ -32,6 +32,9 @@ from searcher.training.tasks import Task, load_task
 REPORT_EVERY = 0.5
 """Seconds between two reports of a carrier; what was measured since the last is lost if its process is killed."""
 
+REPORT_COST = 0.005
+"""Seconds of the driver that a report is taken to cost: many carriers report less often, so that it keeps up."""
+
 LOAD = "load"
 """The key of the `Load` in a carrier's Tune configuration."""
 
@@ -136,6 +139,7 @@ class _Report:
 
     def __init__(self, load: Load, device: torch.device, checkpoints: Checkpoints) -> None:
         self._load = load
+        self._every = max(REPORT_EVERY, REPORT_COST * load.workers)
         self._meter = EnergyMeter(device)
         self._checkpoints = checkpoints
         self.packing: Packing | None = None
@@ -162,7 +166,7 @@ class _Report:
             self._pruned = replace(self._pruned.after(record), finished=record.time)
             if record.epoch < self._pruned.trial.length:  # the last epoch ends the trial in any case
                 self.send({SO_FAR: (record, self._with_energy(self._pruned))})
-        elif time.monotonic() - self._sent > REPORT_EVERY:
+        elif time.monotonic() - self._sent > self._every:
             self.send()
 
     def _with_energy(self, record: TrialRecord) -> TrialRecord:
