@@ -176,7 +176,7 @@ def test_the_words_of_a_chart_can_be_read_on_a_narrow_screen(opened: Chrome) -> 
     narrow = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrow)
     try:
-        assert opened.execute_script("return document.documentElement.scrollWidth") == 390
+        assert opened.execute_script("return document.documentElement.scrollWidth") <= 390
         for chart in opened.find_elements(By.CSS_SELECTOR, ".chart svg"):
             assert chart.size["width"] > 600
     finally:
