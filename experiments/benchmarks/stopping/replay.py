@@ -79,15 +79,33 @@ def measure(path: Path, peers: bool) -> pd.DataFrame:
     frame = replay_table(curves, [spec for *_, spec in given], orders=ORDERS, resamples=RESAMPLES)
     frame.insert(0, "sweep", path.stem)
     frame.insert(1, "over_fitting", overfitting(curves))
-    frame.insert(2, "family", [family for family, *_ in given])
-    frame.insert(3, "variant", [variant for _, variant, _ in given])
+    frame.insert(2, "possible", possible(curves))
+    frame.insert(3, "family", [family for family, *_ in given])
+    frame.insert(4, "variant", [variant for _, variant, _ in given])
     return frame
 
 
 def overfitting(curves: Sequence[Curve]) -> float:
     """The fraction of the trials that over-fit by `ENDS_ABOVE`."""
-    levels = [np.convolve([o.test_loss for o in curve.observations], np.ones(3) / 3, "valid") for curve in curves]
-    return float(np.mean([level[-1] > (1 + ENDS_ABOVE) * np.nanmin(level) for level in levels]))
+    return float(np.mean([level[-1] > np.min(level) + ENDS_ABOVE * abs(np.min(level)) for level in levels(curves)]))
+
+
+def possible(curves: Sequence[Curve]) -> float:
+    """The fraction of all epochs after the lowest test loss of trials that over-fit, means of 3 epochs both.
+
+    No rule can save more without stopping what does not over-fit, or what has yet to reach its best.
+    """
+    ends = [
+        1 - (int(np.argmin(level)) + 3) / (len(level) + 2) if level[-1] > np.min(level) else 0.0
+        for level in levels(curves)
+    ]
+    return float(np.mean(ends))
+
+
+def levels(curves: Sequence[Curve]) -> list[np.ndarray]:
+    """Means of 3 successive test losses of each trial; infinite where one is not finite."""
+    losses = [np.array([o.test_loss for o in curve.observations]) for curve in curves]
+    return [np.convolve(np.nan_to_num(loss, nan=1e300), np.ones(3) / 3, "valid") for loss in losses]
 
 
 def kind(outcomes: pd.DataFrame) -> pd.Series:
@@ -129,16 +147,17 @@ def table(outcomes: pd.DataFrame) -> str:
             )
     lines += [
         "",
-        "| sweep | recorded as | over-fit | saved | by itself | regret | accuracy lost | best stopped early |",
+        "| sweep | recorded as | over-fit | possible | saved | by itself | regret | accuracy lost | best cut short |",
     ]
-    lines += ["| --- | --- |" + " ---: |" * 6]
+    lines += ["| --- | --- |" + " ---: |" * 7]
     single = outcomes[outcomes["family"] == "default, each trial by itself"].set_index("sweep")
     group = {task: name for name, tasks in GROUPS.items() for task in tasks}
     for row in outcomes[outcomes["family"] == "default"].sort_values("sweep").itertuples():
         lost = "" if np.isnan(row.accuracy_regret) else f"{100 * row.accuracy_regret:.1f} points"
         interval = f"{100 * row.saved:.0f} % ({100 * row.saved_low:.0f} to {100 * row.saved_high:.0f})"
         lines.append(
-            f"| {row.sweep} | {group[row.sweep.split('-')[0]]} | {100 * row.over_fitting:.0f} % | {interval} "
+            f"| {row.sweep} | {group[row.sweep.split('-')[0]]} | {100 * row.over_fitting:.0f} % "
+            f"| {100 * row.possible:.0f} % | {interval} "
             f"| {100 * single.saved[row.sweep]:.0f} % | {100 * row.loss_regret:.2f} % | {lost} "
             f"| {100 * row.winner_stopped:.0f} % |"
         )
