@@ -147,7 +147,7 @@ def table(outcomes: pd.DataFrame) -> str:
             )
     lines += [
         "",
-        "| sweep | recorded as | over-fit | possible | saved | by itself | regret | accuracy lost | best cut short |",
+        "| sweep | recorded as | over-fit | possible | saved | by itself | regret | accuracy lost | cut short |",
     ]
     lines += ["| --- | --- |" + " ---: |" * 7]
     single = outcomes[outcomes["family"] == "default, each trial by itself"].set_index("sweep")
