@@ -95,6 +95,10 @@ def test_every_trial_ran_and_pandas_reads_it(done: Path) -> None:
     assert pd.read_parquet(done / "sweeps").status.tolist() == ["completed"]
 
 
+def test_a_run_leaves_no_settings_behind_for_other_sweeps_of_the_process(done: Path) -> None:
+    assert not [name for name in os.environ if name.startswith("TUNE_")]
+
+
 def test_the_comparison_agrees_with_the_rows(done: Path) -> None:
     trials = pd.read_parquet(done / "trials")
     samples = trials.groupby("strategy", observed=True).samples.sum()

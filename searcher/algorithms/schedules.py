@@ -288,7 +288,8 @@ def _triangles(low: float, high: float, cycles: int, scale: Callable[[Floats, Fl
     def schedule(progress: Floats) -> Floats:
         cycle = np.floor(progress * cycles)
         height = 1 - np.abs(2 * (progress * cycles - cycle) - 1)
-        return low + (high - low) * height * scale(cycle, progress)
+        share = height * scale(cycle, progress)
+        return (1 - share) * low + share * high  # exact at both ends
 
     return schedule
 

@@ -113,8 +113,8 @@ def run_strategies(
         TaskError: the task's data are others in a process that trains.
         KeyboardInterrupt: Ctrl-C; everything reported so far is with the sink.
     """
-    os.environ.update(_ENVIRONMENT)
     with (
+        _environment(),
         connected(address),
         told(sink, trackers, histories) as sink,
         tempfile.TemporaryDirectory(prefix="searcher-tune-") as scratch,
@@ -158,6 +158,21 @@ def run_strategies(
                 tuner.fit()
         finally:
             room.leave()
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """Tune's settings are ours inside, and afterwards again those of other sweeps in this process."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
