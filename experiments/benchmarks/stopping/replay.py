@@ -170,15 +170,25 @@ def draw(outcomes: pd.DataFrame, path: Path) -> None:
 
     rows = summary(outcomes)
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    colours = iter(plt.colormaps["tab20"].colors)
     for family in families(100):
         points = rows[rows.index.get_level_values("family") == family]
-        style = {"marker": "*", "markersize": 16} if family.startswith("default") else {"marker": "o"}
-        axes.plot(100 * points["worst_regret"], 100 * points["over-fits"], label=family, lw=0.8, **style)
+        style = (
+            {"marker": "*", "markersize": 14} if family.startswith("default") else {"marker": "o", "markersize": 5}
+        )
+        axes.plot(
+            100 * points["worst_regret"],
+            100 * points["over-fits"],
+            label=family,
+            lw=0.8,
+            color=next(colours),
+            **style,
+        )
     axes.set_xscale("symlog", linthresh=1)
     axes.axvline(1, color="grey", lw=0.8, ls="--")
-    axes.set_xlabel("worst loss of the best test loss in any of the sweeps, %")
+    axes.set_xlabel("best test loss of a sweep made worse by, %, the worst of all sweeps")
     axes.set_ylabel("epochs saved in sweeps that over-fit, mean, %")
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="upper left")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
     plt.close(figure)
