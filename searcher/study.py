@@ -26,7 +26,7 @@ from searcher.results.store import Store, SweepWriter, read_history
 from searcher.sweep import Sweep, parse_sweep
 
 if TYPE_CHECKING:
-    from searcher.execution.runner import Resources
+    from searcher.execution.resources import Resources
     from searcher.training.tasks import Task
 
 Mode = Literal["new", "resume", "overwrite"]
@@ -114,8 +114,8 @@ def run(
     store = Store(sweep.results)
     if mode == "resume":
         _check_resumable(prepared)
-    # A cluster that is not there, or has no such nodes, leaves no sweep behind.
-    reached = _reached(sweep, address) if address else nullcontext()
+    # A cluster that is not there, has no such nodes, or cannot load the task, leaves no sweep behind.
+    reached = _reached(prepared, address) if address else nullcontext()
     with reached, store.begin(_row(prepared), mode=mode) as writer:
         stored = read_history(sweep.results, sweep.name, list(prepared.strategies)) if mode == "resume" else {}
         histories = {label: stored.get(label, History()) for label in prepared.strategies}
@@ -143,17 +143,21 @@ def run(
 
 
 @contextmanager
-def _reached(sweep: Sweep, address: str) -> Iterator[None]:
-    from searcher.execution.runner import check_resources, connected
+def _reached(prepared: Prepared, address: str) -> Iterator[None]:
+    from searcher.execution.loading import check_workers
+    from searcher.execution.reaching import connected
+    from searcher.execution.resources import check_resources
 
+    resources = resources_of(prepared.sweep)
     with connected(address):
-        check_resources(resources_of(sweep))
+        check_resources(resources)
+        check_workers(prepared.sweep.task, prepared.folder, resources)
         yield
 
 
 def resources_of(sweep: Sweep) -> Resources:
     """What one carrier of a sweep needs, as execution asks Ray for it."""
-    from searcher.execution.runner import Resources
+    from searcher.execution.resources import Resources
 
     spec = sweep.resources
     return Resources(

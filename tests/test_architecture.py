@@ -20,7 +20,7 @@ ARROWS: dict[str, tuple[set[str], set[str] | None]] = {
     "algorithms": (set(), {"numpy", "optuna"}),
     "sweep": ({"algorithms"}, {"pydantic", "pydantic_core", "yaml"}),
     "training": ({"algorithms"}, {"numpy", "torch", "torchvision", "sklearn", "mnist1d", "pynvml"}),
-    "execution": ({"algorithms", "training"}, {"ray", "torch", "numpy", "optuna", "mlflow"}),
+    "execution": ({"algorithms", "training"}, {"ray", "grpc", "torch", "numpy", "optuna", "mlflow"}),
     "results": (set(), {"fsspec", "pyarrow", "duckdb", "pandas", "polars", "numpy"}),
     "comparing": ({"algorithms", "results", "sweep"}, {"pandas", "rich"}),
     "replaying": ({"algorithms", "comparing", "execution"}, {"pandas", "numpy"}),

@@ -149,6 +149,19 @@ def test_a_task_that_gives_other_data_in_each_process_trains_nothing(ray_session
     assert len(searcher.open_results(tmp_path / "results").epochs()) == 0
 
 
+def test_a_task_that_loads_in_no_process_that_trains_trains_nothing(
+    ray_session: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "leans.py").write_text("import os\nos.environ['ONLY_HERE']\nfrom tiny_task import make_task\n")
+    monkeypatch.setenv("ONLY_HERE", "1")  # Ray's processes have the environment in which Ray was started
+    leaning = tiny(tmp_path / "results", task="leans.py:make_task", strategies=[{"grid": GRID}])
+    with pytest.raises(
+        TaskError, match=r"'leans.py:make_task' does not import: KeyError: 'ONLY_HERE' .*\(on node "
+    ):
+        searcher.run(leaning, tmp_path)
+    assert set(searcher.open_results(tmp_path / "results").trials().status) <= {"interrupted"}
+
+
 class _Refuses:
     """An observer that has had enough in the middle of a run."""
 

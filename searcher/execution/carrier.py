@@ -44,8 +44,8 @@ RECORDS = "records"
 SO_FAR = "so_far"
 """The key of the pair (last epoch, record that holds if the trial ends there) in a report of a judged trial."""
 
-OTHER_DATA = "other_data"
-"""The key of what is wrong with the data of this node, in place of any records."""
+FAULT = "fault"
+"""The key of what is wrong with the task on this node, in place of any records: the run ends by it."""
 
 PACKING = "packing"
 """The key of the `Packing` of a carrier's trials in its first report."""
@@ -89,16 +89,15 @@ def carry(config: dict[str, Any]) -> None:
     report = _Report(load, device, checkpoints)
     try:
         task = load_task(load.task, on_this_node(load.folder))
-        rule = rule_from(load.stop)
     except SearcherError as error:
-        for trial in load.trials:
-            report.add(failed(trial, str(error), node=platform.node()))
-    else:
-        if task.digest() != load.digest:
-            # Trials on other data are not comparable: none is trained.
-            report.send({OTHER_DATA: _other_data(load.task)})
-            return
-        _train(task, load, rule, report, device, checkpoints)
+        # A node without the task would fail one trial after another, faster than others train them.
+        report.send({FAULT: f"{error} (on node {platform.node()})"})
+        return
+    if task.digest() != load.digest:
+        # Trials on other data are not comparable: none is trained.
+        report.send({FAULT: _other_data(load.task)})
+        return
+    _train(task, load, rule_from(load.stop), report, device, checkpoints)
     report.send()
 
 
@@ -126,12 +125,10 @@ def _other_data(task: str) -> str:
     )
 
 
-def failed(trial: Trial, reason: str, node: str = "") -> TrialRecord:
+def failed(trial: Trial, reason: str) -> TrialRecord:
     """The record of a trial that never got to train."""
     now = time.time()
-    return TrialRecord(
-        trial=trial, status=Status.FAILED, status_reason=reason, node=node, started=now, finished=now
-    )
+    return TrialRecord(trial=trial, status=Status.FAILED, status_reason=reason, started=now, finished=now)
 
 
 class _Report:

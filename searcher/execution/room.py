@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -24,6 +26,9 @@ LOOK_EVERY = 2.0
 
 PATIENCE = 30.0
 """So many seconds a sweep within its share waits for others to end carriers; then they end some in their midst."""
+
+LEAVE_SECONDS = 2.0
+"""A head may take so long to note that a sweep is over."""
 
 AHEAD = 16
 """So many carriers may wait for nodes that an autoscaler is to start; on other clusters one waits."""
@@ -81,8 +86,16 @@ class Room:
         return True
 
     def leave(self) -> None:
-        """The sweep needs nothing any more."""
-        internal_kv._internal_kv_del(self._key, namespace=_NAMESPACE)
+        """The sweep needs nothing any more. Whatever ended it is not hidden by a head that is no more, which is not
+        waited for: others do not count a sweep whose driver has gone."""
+
+        def forget() -> None:
+            with suppress(Exception):
+                internal_kv._internal_kv_del(self._key, namespace=_NAMESPACE)
+
+        forgetting = threading.Thread(target=forget, name="searcher-leaves", daemon=True)
+        forgetting.start()
+        forgetting.join(LEAVE_SECONDS)
 
     def _look(self, held: int, running: int, hungry: bool) -> None:
         room = workers(self._needs)

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
-import socket
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import ray
 from ray import tune
-from ray.exceptions import AuthenticationError
 from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, TuneError, Tuner
 
 from searcher.algorithms.strategies.base import Strategy
-from searcher.errors import ExecutionError, SearcherError
+from searcher.errors import SearcherError
 from searcher.execution.carrier import Load, carry
 from searcher.execution.packaged import portable
 from searcher.execution.packer import Packer
 from searcher.execution.pruning import PruningScheduler
-from searcher.execution.room import AHEAD, Room, alive, fitting, startable, workers, workers_to_come
+from searcher.execution.reaching import connected
+from searcher.execution.resources import Resources, carriers_at_once, check_resources
+from searcher.execution.room import AHEAD, Room
 from searcher.execution.scheduler import OverfitScheduler
 from searcher.execution.search import Proposals, ProposalSearch, RecordCallback, Sink
 from searcher.execution.trackers import Trackers, told
@@ -42,25 +38,6 @@ _ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """What one carrier needs. `max_concurrent`: carriers at a time; None: as many as fit."""
-
-    cpu: float = 1.0
-    gpu: float = 0.0
-    memory: int | None = None
-    accelerator_type: str | None = None
-    max_concurrent: int | None = None
-
-    def bundle(self) -> dict[str, float]:
-        """As Ray counts them; `memory` is in bytes."""
-        bundle = {"CPU": self.cpu, "GPU": self.gpu, "memory": float(self.memory or 0)}
-        if self.accelerator_type:
-            # Ray's way to ask for a node that has one: a sliver of a resource named after it.
-            bundle[f"accelerator_type:{self.accelerator_type}"] = 0.001
-        return {name: amount for name, amount in bundle.items() if amount}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +87,7 @@ def run_strategies(
     Raises:
         ExecutionError: Ray cannot be reached, no node has the resources that a trial needs, or a tracker
             cannot be set up.
-        TaskError: the task's data are others in a process that trains.
+        TaskError: in a process that trains, the task does not load, or its data are others.
         KeyboardInterrupt: Ctrl-C; everything reported so far is with the sink.
     """
     with (
@@ -120,7 +97,7 @@ def run_strategies(
         tempfile.TemporaryDirectory(prefix="searcher-tune-") as scratch,
     ):
         check_resources(resources)
-        packer = Packer(strategies, _workers(resources), fuse)
+        packer = Packer(strategies, carriers_at_once(resources), fuse)
         proposals = Proposals(strategies, histories, sink, survival.max_failures, packer)
         room = Room(resources.bundle(), resources.max_concurrent)
         pruning = PruningScheduler(strategies, histories, room)
@@ -189,85 +166,3 @@ def _our_errors() -> Iterator[None]:
             raise
     if ours is not None:
         raise ours
-
-
-@contextmanager
-def connected(address: str | None, **more: Any) -> Iterator[None]:
-    """Ray is there inside: the one that runs already, the one at the address, or one of our own.
-
-    Args:
-        more: options of `ray.init`.
-
-    Raises:
-        ExecutionError: nothing answers at the address.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
-    _check_reachable(where)
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
-    options = more | ({"include_dashboard": False} if where == "local" else {})
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(where, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True, **options)
-    except AuthenticationError as error:
-        told = " ".join(str(error).split())
-        raise ExecutionError(
-            f"token: the Ray at '{where}' refuses this machine's, or finds none: {told}"
-        ) from error
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        told = " ".join(str(error).split())
-        # Somebody listens there. To a wrong token Ray answers no more than that it failed.
-        hint = (
-            "" if where == "local" else " (is it Ray's port, and is the token its own, with RAY_AUTH_MODE=token?)"
-        )
-        raise ExecutionError(f"address: no Ray answers at '{where}': {told}{hint}") from error
-    if callable(handler) and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)  # Ray puts its own in place, by which a run would end as failed
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _check_reachable(where: str) -> None:
-    """Ray itself would try for minutes.
-
-    Raises:
-        ExecutionError: it is an address at which nobody listens, or none at all.
-    """
-    if where in ("local", "auto") or where.startswith("ray://"):
-        return
-    host, colon, port = where.rpartition(":")
-    if not colon or not port.isdecimal() or "/" in host:
-        raise ExecutionError(f"address: got '{where}'; must be HOST:PORT of a Ray, such as head:6379")
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
-        raise ExecutionError(f"address: no Ray answers at '{where}': {error}") from error
-
-
-def check_resources(resources: Resources) -> None:
-    """Tune would wait for ever for resources that no node has.
-
-    Raises:
-        ExecutionError: says what a trial asks for, and the most that a node has.
-    """
-    needed = resources.bundle()
-    nodes = [*alive(), *(node for count, node in startable() if count)]
-    if any(fitting(node, needed) for node in nodes):
-        return
-    most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in needed}
-    short = [f"{name} {needed[name]:g} (the most that a node has is {most[name]:g})" for name in needed]
-    raise ExecutionError(f"resources: no node can give a trial what it asks for: {', '.join(short)}")
-
-
-def _workers(resources: Resources) -> int:
-    """How many carriers there may be at a time, those on nodes included that an autoscaler is to start."""
-    needed = resources.bundle()
-    most = max(1, workers(needed), workers_to_come(needed))
-    return min(most, resources.max_concurrent or most)
-
-
-__all__ = ["Resources", "Survival", "check_resources", "connected", "run_strategies"]

@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 from searcher.algorithms.packing import Packing, group_of
 from searcher.algorithms.strategies.base import Strategy
 from searcher.errors import TaskError
-from searcher.execution.carrier import LOAD, OTHER_DATA, PACKING, RECORDS, SO_FAR, Load, failed
+from searcher.execution.carrier import FAULT, LOAD, PACKING, RECORDS, SO_FAR, Load, failed
 from searcher.execution.packer import Packer
 from searcher.execution.pruning import PruningScheduler
 from searcher.execution.room import Room
@@ -223,8 +223,8 @@ class RecordCallback(Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if other := result.pop(OTHER_DATA, None):
-            raise TaskError(other)
+        if fault := result.pop(FAULT, None):
+            raise TaskError(fault)
         if packing := result.pop(PACKING, None):
             self._search.learn(trial.trial_id, packing)
         self._proposals.take(result.pop(RECORDS, ()))

@@ -39,7 +39,7 @@ def checkup(results: str | None) -> None:
     """Tells the findings of all nodes."""
     import ray
 
-    from searcher.execution.runner import connected
+    from searcher.execution.reaching import connected
 
     mark = secrets.token_hex(8)
     with connected(None):

@@ -42,7 +42,7 @@ def _drain(seconds: int, address: str | None) -> None:
     import ray
     from ray.core.generated.autoscaler_pb2 import DRAIN_NODE_REASON_PREEMPTION
 
-    from searcher.execution.runner import connected
+    from searcher.execution.reaching import connected
 
     options: dict[str, Any] = {"_node_ip_address": address} if address else {}
     with connected("auto" if "RAY_ADDRESS" not in os.environ else None, **options):

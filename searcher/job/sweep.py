@@ -11,16 +11,14 @@ from pathlib import Path
 from searcher import study
 from searcher.algorithms.strategies.base import Plan
 from searcher.cluster.messages import tell
-from searcher.errors import TaskError
-from searcher.execution.packaged import MARK, on_this_node, portable
-from searcher.execution.runner import check_resources, connected
+from searcher.execution.loading import check_workers
+from searcher.execution.packaged import MARK
+from searcher.execution.reaching import connected
+from searcher.execution.resources import check_resources
 from searcher.progress import StrategyProgress
 from searcher.records import History, Record
 from searcher.results.owner import claim
 from searcher.sweep import Sweep, load_sweep
-
-LOOK_SECONDS = 20.0
-"""How long a worker may take to say whether it can load the task; with none free by then, the trials say it."""
 
 
 def run_sweep(mode: study.Mode, owner: str, results: str) -> None:
@@ -34,51 +32,15 @@ def run_sweep(mode: study.Mode, owner: str, results: str) -> None:
     sweep = load_sweep(root / f"{MARK}.sweep.yaml").model_copy(update={"results": _ready(results)})
     study.prepare(sweep, folder)
     with connected(None):
-        check_workers(sweep, folder)
+        resources = study.resources_of(sweep)
+        check_resources(resources)
+        check_workers(sweep.task, folder, resources)
         claim(sweep.results, owner)
         tell("checked")
         found = study.run(sweep, folder, mode=mode, observer=Teller())
     tell("done")
     print(found.compare(sweep.name).text(width=100))
     print(f"\nresults: {results}")
-
-
-def check_workers(sweep: Sweep, folder: Path) -> None:
-    """Loads the task on a worker that has what a trial asks for.
-
-    Raises:
-        ExecutionError: no node has the resources.
-        TaskError: the task does not load there.
-    """
-    import ray
-
-    resources = study.resources_of(sweep)
-    check_resources(resources)
-    bundle = resources.bundle()
-    look = ray.remote(_load_here).options(
-        num_cpus=bundle.pop("CPU", 0), num_gpus=bundle.pop("GPU", 0), memory=bundle.pop("memory", None),
-        resources=bundle, max_retries=0,
-    )  # fmt: skip
-    waiting = look.remote(sweep.task, portable(folder))
-    done, _ = ray.wait([waiting], timeout=LOOK_SECONDS)
-    if not done:
-        ray.cancel(waiting, force=True)
-    elif fault := ray.get(waiting):
-        raise TaskError(fault)
-
-
-def _load_here(task: str, folder: str) -> str:
-    """What is wrong with the task on the node that runs this; empty: nothing."""
-    import platform
-
-    from searcher.errors import SearcherError
-    from searcher.training.tasks import load_task
-
-    try:
-        load_task(task, on_this_node(folder))
-    except SearcherError as error:
-        return f"{error} (on node {platform.node()})"
-    return ""
 
 
 def _ready(results: str) -> str:

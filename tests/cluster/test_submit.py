@@ -73,6 +73,13 @@ def command(cluster: LocalCluster, *words: str, cwd: Path) -> subprocess.Complet
     )  # fmt: skip
 
 
+def start(*words: str, env: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "searcher.cli", *words],
+        env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
 def call(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -188,15 +195,16 @@ def test_without_a_token_or_with_a_wrong_one_nothing_runs(
     del environment["RAY_AUTH_TOKEN_PATH"]
     if given:
         environment["RAY_AUTH_TOKEN"] = given
-    file = write_sweep(project, SWEEP, name="refused")
-    refused = subprocess.run(
-        [sys.executable, "-m", "searcher.cli", "submit", str(file)],
-        env=environment, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert refused.returncode == 2
-    assert refused.stdout == ""
-    assert len(refused.stderr.strip().splitlines()) == 1
-    assert words in refused.stderr
+    file = str(write_sweep(project, SWEEP, name="refused", results=str(tmp_path / "results")))
+    ways = {"submit": ["submit", file], "run": ["run", file, "--address", cluster.gcs]}
+    refused = {way: start(*given, env=environment) for way, given in ways.items()}
+    for way, process in refused.items():
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert out == ""
+        assert len(err.strip().splitlines()) == 1
+        assert (words if way == "submit" else "refuses this machine's, or none was found") in err
+    assert not (tmp_path / "results/sweeps").exists()
 
     # And past our own client: a job that would leave a file.
     headers = {"Authorization": f"Bearer {given}"} if given else {}
@@ -236,6 +244,19 @@ def test_what_only_the_cluster_can_check_is_told_before_anything_is_trained(
     monkeypatch.setattr("getpass.getuser", lambda: "bob")
     with pytest.raises(ExecutionError, match="job 'greedy': the name is taken by .*; choose another --name"):
         submitted("greedy")
+
+
+def test_a_run_whose_task_loads_here_alone_is_not_begun(
+    cluster: LocalCluster, project: Path, tmp_path: Path
+) -> None:
+    (project / "leans.py").write_text("import os\nos.environ['ONLY_HERE']\nfrom tiny_task import make_task\n")
+    file = str(write_sweep(project, SWEEP, task="leans.py:make_task", results=str(tmp_path / "results")))
+    leaning = start("run", file, "--address", cluster.gcs, env=cluster.environment(ONLY_HERE="1"))
+    out, err = leaning.communicate(timeout=60)
+    assert (leaning.returncode, out) == (2, "")
+    assert "'leans.py:make_task' does not import: KeyError: 'ONLY_HERE'" in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "results/sweeps").exists()
 
 
 def test_results_on_object_storage_are_read_directly(token: None, project: Path) -> None:

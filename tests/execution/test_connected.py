@@ -7,7 +7,7 @@ import pytest
 
 import searcher
 from searcher.errors import ExecutionError
-from searcher.execution.runner import connected
+from searcher.execution.reaching import connected
 
 
 @pytest.mark.parametrize(

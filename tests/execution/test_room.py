@@ -5,8 +5,8 @@ import json
 import pytest
 
 from searcher.errors import ExecutionError
+from searcher.execution.resources import Resources, check_resources
 from searcher.execution.room import AHEAD, STARTABLE, Room
-from searcher.execution.runner import Resources, check_resources
 
 EIGHT = json.dumps([{"count": 8, "resources": {"CPU": 8, "GPU": 1}}, {"count": 0, "resources": {"GPU": 4}}])
 
