@@ -98,11 +98,11 @@ class TrainingCourse:
         if not math.isfinite(measured.train_loss + measured.test_loss):
             losses = f"train loss {measured.train_loss:g}, test loss {measured.test_loss:g}"
             self._end(Status.DIVERGED, f"{losses} at epoch {measured.epoch}")
+        elif measured.epoch == self.record.trial.length:
+            self._end(Status.COMPLETED)  # a rule that speaks now stops nothing
         elif decision.stops:
             # Whatever the verdict, its losses were finite and its best epoch stays a candidate.
             self._end(Status.STOPPED_OVERFIT, decision.reason)
-        elif measured.epoch == self.record.trial.length:
-            self._end(Status.COMPLETED)
 
     def _end(self, status: Status, reason: str = "") -> None:
         self.record = replace(self.record, status=status, status_reason=reason)

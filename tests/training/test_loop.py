@@ -147,6 +147,10 @@ def test_a_rule_stops_an_overfitting_trial_and_the_holdout_is_taken_at_its_best_
     assert again.best_epoch == result.best_epoch
     assert again.holdout_loss == pytest.approx(result.holdout_loss, rel=1e-5)
 
+    whole = run_trial(task, trial(length=result.epochs, lr=0.1, schedule="constant", weight_decay=0.0),
+                      rule_from("default"), lambda _: None)  # fmt: skip
+    assert whole.status is Status.COMPLETED, "at its last epoch there is nothing to stop"
+
 
 def test_a_range_test_records_its_steps_and_ends_when_it_diverges() -> None:
     changes = {"schedule": "range_exponential", "lr": 1e4, "div_factor": 1e8, "momentum_schedule": "constant"}
