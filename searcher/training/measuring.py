@@ -13,14 +13,12 @@ import json
 import logging
 import math
 import os
-import platform
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +35,7 @@ from searcher.algorithms.packing import (
     widest,
 )
 from searcher.records import Trial
+from searcher.training.ahead import processor
 from searcher.training.builtin.packages import data_folder
 from searcher.training.data import TensorSplit
 from searcher.training.loop import Run, device_name, seeded
@@ -169,21 +168,13 @@ def _key(task: Task, trial: Trial, device: torch.device) -> str:
         model = task.model()
     shapes = [(name, tuple(value.shape)) for name, value in model.state_dict().items()]
     identity = (
-        f"{WORKING_BYTES} {_processor()} {os.cpu_count()} {torch.get_num_threads()} {device_name(device)} "
+        f"{WORKING_BYTES} {processor()} {os.cpu_count()} {torch.get_num_threads()} {device_name(device)} "
         f"{torch.__version__} "
         f"{model} {shapes} {tuple(task.train.inputs.shape[1:])} {task.train.inputs.dtype} "
         f"{getattr(task.loss, '__qualname__', task.loss)} "
         f"{trial.configuration.batch_size} {trial.configuration.optimizer}"
     )
     return hashlib.sha256(identity.encode()).hexdigest()[:24]
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 @contextmanager

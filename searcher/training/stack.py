@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from searcher.training.ahead import Code, machine_code
 from searcher.training.convolution import replace_convolutions
 from searcher.training.data import TensorSplit
 from searcher.training.dropout import CannotFuse, DropoutMasks
@@ -75,7 +76,12 @@ class Stack:
         self.dropout.hand_in(self._training)
         self._has_convolutions = replace_convolutions(self._training)
         self._update = _sgd if optimizer == "sgd" else _adamw
-        self._step: Callable[..., Tensor] = self._compiled() if compiled else self._plain_step
+        self._ahead = compiled and device.type == "cpu"
+        # Everything that a step writes to, in the order of its arguments; and its code for each size of a batch.
+        moments_of = [value for state in self.moments.values() for value in state.values()]
+        self._written = [*self.params.values(), *self.buffers.values(), *moments_of]
+        self._codes: dict[int, Code] = {}
+        self._step: Callable[..., Tensor] = self._compiled() if compiled and not self._ahead else self._plain_step
 
     def load(self, slot: int, model: nn.Module, generator: torch.Generator) -> None:
         """Puts a fresh trial in a slot; the generator makes its dropout."""
@@ -141,6 +147,8 @@ class Stack:
         """
         inputs, targets = self._train
         masks = self.dropout.draw(inputs[: index.shape[1]], self.width)
+        if self._ahead:
+            return self._code_step(masks, [inputs, targets, index.contiguous(), rates.contiguous()])
         with sdpa_kernel(SDPBackend.MATH):  # the only attention that vmap batches
             return self._step(self.params, self.buffers, self.moments, masks, inputs, targets, index, rates)
 
@@ -197,14 +205,30 @@ class Stack:
                 self._update(param, gradients[name], states, [_like(rate, param) for rate in rates.unbind()])
         return losses.detach()  # type: ignore[no-any-return]
 
+    def _code_step(self, masks: Tensors, rest: list[Tensor]) -> Tensor:
+        """The plain step as machine code. `rest`: inputs, targets, index and rates, contiguous."""
+        arguments = [*self._written, *masks.values(), *rest]
+        size = rest[2].shape[1]
+        if size not in self._codes:
+
+            def flat(*tensors: Tensor) -> Tensor:
+                left = iter(tensors)
+                params, buffers = ({name: next(left) for name in part} for part in (self.params, self.buffers))
+                moments = {moment: {name: next(left) for name in state} for moment, state in self.moments.items()}
+                given = {name: next(left) for name in masks}
+                with sdpa_kernel(SDPBackend.MATH):
+                    return self._plain_step(params, buffers, moments, given, *left)
+
+            self._codes[size] = machine_code(flat, arguments)
+        return self._codes[size](arguments)[0]
+
     def _compiled(self) -> Callable[..., Tensor]:
+        """The plain step as a CUDA graph."""
         # Each width and batch size is a graph of its own; beyond the limit torch would silently not compile.
         torch._dynamo.config.recompile_limit = 64
-        if self.device.type == "cuda":
-            for whole in [*self._all().values(), *(v for state in self.moments.values() for v in state.values())]:
-                torch._dynamo.mark_static_address(whole)
-            return torch.compile(self._plain_step, dynamic=False, mode="reduce-overhead")
-        return torch.compile(self._plain_step, dynamic=False)
+        for whole in self._written:
+            torch._dynamo.mark_static_address(whole)
+        return torch.compile(self._plain_step, dynamic=False, mode="reduce-overhead")
 
     def _all(self) -> Tensors:
         return self.params | self.buffers

@@ -1,0 +1,166 @@
+"""Machine code of a function of tensors, compiled ahead of its use and kept in a file.
+
+`torch.compile` guards every call by checks in Python, and a process that finds its code in PyTorch's cache still
+needs seconds to get at it. The operations of a training step of fixed shapes are always the same: here they are
+traced once, compiled by AOTInductor, and called without a check. A hash of them is the name of the file, so that
+code of other operations, shapes, versions or processors is never taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from searcher.errors import SearcherError
+from searcher.training.builtin.packages import data_folder
+
+log = logging.getLogger(__name__)
+
+Code = Callable[[list[Tensor]], list[Tensor]]
+
+
+class CannotCompile(SearcherError):
+    """A function of which no machine code can be made; says why."""
+
+
+def machine_code(function: Callable[..., Tensor], arguments: Sequence[Tensor]) -> Code:
+    """Code that computes a function of CPU tensors; it may write to them.
+
+    Args:
+        function: makes the same operations at every call, whatever the tensors hold.
+        arguments: contiguous. Only their shapes and types count; the function is called on copies.
+
+    Returns:
+        From a list of such tensors to the list of results.
+
+    Raises:
+        CannotCompile: two calls of the function made other operations, as of a model that draws numbers in Python.
+        Exception: what PyTorch or the compiler says of it.
+    """
+    key = _key(function, arguments)
+    file = data_folder() / "steps" / f"{key}.pt2"
+    if not file.exists():
+        if _key(function, arguments) != key:
+            raise CannotCompile("the model makes other operations at every call")
+        with _scratch(file.parent) as scratch:
+            made = scratch / file.name
+            _compile(function, arguments, made)
+            try:
+                made.replace(file)
+            except OSError as error:
+                log.warning("compiled code is not kept: %s", error)
+                return _loaded(made)
+    return _loaded(file)
+
+
+def processor() -> str:
+    """The model of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _key(function: Callable[..., Tensor], arguments: Sequence[Tensor]) -> str:
+    """Of everything that the code depends on. Takes about as long as a call of the function."""
+    recorder = _Recorder(f"{torch.__version__} {_instructions()} {torch.get_num_threads()}")
+    copies = [value.clone() for value in arguments]
+    recorder.tell("arguments", copies)
+    with recorder:
+        function(*copies)
+    return recorder.text.hexdigest()[:24]
+
+
+class _Recorder(TorchDispatchMode):
+    """Hashes which operations are made, of which earlier results, and every constant among their arguments."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.text = hashlib.sha256(text.encode())
+        self._numbers: dict[int, int] = {}
+        self._alive: list[Tensor] = []  # so that no identity is given twice
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for value in tree_leaves((args, kwargs)):
+            if isinstance(value, Tensor) and id(value) not in self._numbers:
+                constant = value.detach().contiguous().view(-1).view(torch.uint8)
+                self.tell(hashlib.sha256(constant.numpy().tobytes()).hexdigest(), value)
+        result = func(*args, **(kwargs or {}))
+        self.tell(f"{func} {tree_map(self._told, (args, kwargs))}", result)
+        return result
+
+    def tell(self, what: str, made: Any) -> None:
+        self.text.update(what.encode())
+        for value in tree_leaves(made):
+            if isinstance(value, Tensor):
+                self._alive.append(value)
+                number = self._numbers.setdefault(id(value), len(self._numbers))
+                self.text.update(f"{number} {value.dtype} {tuple(value.shape)} {value.stride()}\n".encode())
+
+    def _told(self, value: Any) -> str:
+        return f"#{self._numbers[id(value)]}" if isinstance(value, Tensor) else repr(value)
+
+
+@lru_cache(maxsize=1)
+def _instructions() -> str:
+    """What the code may be compiled for: the compiler takes every instruction that the processor has."""
+    try:
+        flags = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")][:1]
+    except OSError:
+        flags = []
+    return f"{processor()} {flags}"
+
+
+def _compile(function: Callable[..., Tensor], arguments: Sequence[Tensor], file: Path) -> None:
+    graph = make_fx(function)(*[value.clone() for value in arguments])
+    program = torch.export.export(_Holder(graph), tuple(value.clone() for value in arguments))
+    torch._inductor.aoti_compile_and_package(program, package_path=str(file))
+
+
+class _Holder(torch.nn.Module):
+    """A graph as a module of any number of arguments, as `torch.export` wants it."""
+
+    def __init__(self, graph: GraphModule) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, *arguments: Tensor) -> Any:
+        return self.graph(*arguments)
+
+
+def _loaded(file: Path) -> Code:
+    # Not `torch._inductor.aoti_load_package`, which imports the compiler and checks every call.
+    loader = torch._C._aoti.AOTIModelPackageLoader(str(file), "model", True, 1, -1)
+    run: Code = loader.run
+    return run
+
+
+@contextmanager
+def _scratch(folder: Path) -> Any:
+    """A folder that is gone afterwards, in the folder where that takes one."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = folder if os.access(folder, os.W_OK) else None
+    except OSError:
+        place = None
+    with tempfile.TemporaryDirectory(dir=place) as name:
+        yield Path(name)
+
+
+__all__ = ["CannotCompile", "machine_code", "processor"]
