@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import torch
 from tasks import DEVELOPED_ON, FRESH, HELD_OUT, Recorded
 from torch import nn
+from validation import VALIDATION
 
 from searcher.algorithms.schedules import complete
 from searcher.algorithms.stopping import Never
@@ -39,7 +40,7 @@ CPU = torch.device("cpu")
 def main() -> None:
     torch.set_num_threads(1)
     CURVES.mkdir(exist_ok=True)
-    tasks = {**DEVELOPED_ON, **HELD_OUT, **FRESH}
+    tasks = {**DEVELOPED_ON, **HELD_OUT, **FRESH, **VALIDATION}
     names = sys.argv[1:] or [f"{task}-{schedule}" for task in tasks for schedule in SCHEDULES]
     for name in names:
         path = CURVES / f"{name}.parquet"

@@ -17,6 +17,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from tasks import DEVELOPED_ON, FRESH, HELD_OUT
+from validation import VALIDATION
 
 from searcher.algorithms.replay import Curve
 from searcher.replaying import ALONE, Spec, read_curves, replay_table
@@ -25,7 +26,7 @@ HERE = Path(__file__).parent
 OUTCOMES = HERE / "outcomes.csv"
 ORDERS, RESAMPLES = 2, 200
 PEERS = ("Tune ASHA", "Tune median", "Tune plateau", "Optuna median", "Optuna patient")
-GROUPS = {"developed on": DEVELOPED_ON, "held out": HELD_OUT, "fresh": FRESH}
+GROUPS = {"developed on": DEVELOPED_ON, "held out": HELD_OUT, "fresh": FRESH, "validation": VALIDATION}
 ENDS_ABOVE = 0.1
 """A trial over-fits that ends by this fraction above its lowest test loss, means of 3 epochs both."""
 

@@ -86,12 +86,12 @@ def digits_noisy() -> Task:
 def friedman() -> Task:
     """Regression of Friedman's first function, 300 training samples with noise of standard deviation 2."""
     inputs, targets = make_friedman1(1500, n_features=10, noise=2.0, random_state=0)
-    return _regression(inputs, targets, train=300)
+    return regression(inputs, targets, train=300)
 
 
 def diabetes() -> Task:
     """Regression of scikit-learn's diabetes progression, 221 training samples."""
-    return _regression(*load_diabetes(return_X_y=True), train=221)
+    return regression(*load_diabetes(return_X_y=True), train=221)
 
 
 def cancer_noisy() -> Task:
@@ -122,7 +122,7 @@ def _clusters(samples: int, model: Callable[[], nn.Module], test: float, holdout
 def friedman3() -> Task:
     """Regression of Friedman's third function, 200 training samples with noise of standard deviation 0.2."""
     inputs, targets = make_friedman3(1200, noise=0.2, random_state=0)
-    return _regression(inputs, targets, train=200)
+    return regression(inputs, targets, train=200)
 
 
 def teacher() -> Task:
@@ -141,7 +141,7 @@ def sparse() -> Task:
     random = np.random.default_rng(0)
     inputs = random.normal(size=(1250, 30))
     targets = np.sin(2 * inputs[:, 0]) + inputs[:, 1] * inputs[:, 2] + 0.5 * random.normal(size=1250)
-    return _regression(inputs, targets, train=250)
+    return regression(inputs, targets, train=250)
 
 
 def wine() -> Task:
@@ -153,7 +153,7 @@ def wine() -> Task:
     return Task(lambda: mlp(13, 64, 3), train, test, holdout, nn.functional.cross_entropy)
 
 
-def _regression(inputs: np.ndarray, targets: np.ndarray, train: int) -> Task:
+def regression(inputs: np.ndarray, targets: np.ndarray, train: int) -> Task:
     """Standardized on the training samples; what is left over is halved into test and holdout."""
     order = np.random.default_rng(0).permutation(len(inputs))
     inputs, targets = inputs[order], targets[order, None]

@@ -132,6 +132,14 @@ class Curve(NamedTuple):
     best_epoch: int = 0
     best_train: float = math.inf
 
+    @property
+    def held(self) -> float:
+        """The fraction of the training loss at the lowest test level that is still there, from 0 to 1.
+
+        1 where a loss is not positive: it has then no zero to be compared with.
+        """
+        return min(1.0, max(0.0, self.train_level / self.low_train)) if self.low_train > 0 else 1.0
+
     def after(self, observation: Observation) -> Curve:
         """With one more report, of finite losses."""
         test, train = observation.test_loss, observation.train_loss
