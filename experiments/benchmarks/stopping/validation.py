@@ -55,7 +55,7 @@ def moons() -> Task:
 
 
 def hetero() -> Task:
-    """A Gaussian of unknown mean and width for each sample, by its log-likelihood, which is not bound to be positive.
+    """A Gaussian of unknown mean and width for each sample, by its log-likelihood, which may be negative.
 
     300 training samples, whose noise grows with the first input from a standard deviation of 0.05 to 0.5.
     """
@@ -63,7 +63,8 @@ def hetero() -> Task:
     inputs = random.uniform(-1, 1, size=(1500, 6)).astype(np.float32)
     width = 0.05 + 0.45 * (inputs[:, 0] + 1) / 2
     targets = np.sin(3 * inputs[:, 1]) * inputs[:, 2] + width * random.normal(size=1500)
-    pairs = [(inputs[p], targets[p, None].astype(np.float32)) for p in (slice(300), slice(300, 900), slice(900, None))]
+    parts = (slice(300), slice(300, 900), slice(900, None))
+    pairs = [(inputs[part], targets[part, None].astype(np.float32)) for part in parts]
 
     def likelihood(output: Tensor, target: Tensor) -> Tensor:
         mean, log_width = output[:, :1], output[:, 1:].clamp(-6, 6)
