@@ -41,9 +41,9 @@ end() { # SIGNAL NAME
   [ -z "$pids" ] || kill "-$1" $pids 2>/dev/null || true
 }
 
-start_node() { # NAME, ray start options
+start_node() { # NAME, ray start options; takes the first of $ports, or free ones
   local name=$1 agent grpc metrics environment; shift
-  read -r agent grpc metrics environment < <(free_ports 4)
+  read -r agent grpc metrics environment _ <<<"${ports:-$(free_ports 4)}"
   mkdir -p "$folder/$name"
   ray start "$@" --temp-dir="$folder/$name" --disable-usage-stats --min-worker-port 0 --max-worker-port 0 \
     --dashboard-agent-listen-port "$agent" --dashboard-agent-grpc-port "$grpc" --metrics-export-port "$metrics" \
@@ -102,7 +102,14 @@ GCS_PORT=$GCS_PORT CLIENT_PORT=$CLIENT_PORT DASHBOARD_PORT=$DASHBOARD_PORT CPUS=
 END
   trap 'say "stopping what was started"; "$0" stop "$folder"' ERR EXIT
   start_head
-  for ((i = 1; i <= workers; i++)); do start_worker "w$i"; done
+  # All at once; their ports are chosen together, so that no two take the same.
+  read -ra free < <(free_ports $((4 * workers)))
+  starting=()
+  for ((i = 1; i <= workers; i++)); do
+    ports="${free[*]:4*(i-1):4}" start_worker "w$i" &
+    starting+=($!)
+  done
+  for pid in "${starting[@]}"; do wait "$pid"; done
   trap - ERR EXIT
   say "ready: source $folder/cluster.env, then: searcher cluster doctor"
   exit 0

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 Mode = Literal["new", "resume", "overwrite"]
 
+OUTAGE_SECONDS = 20.0
+"""Storage may refuse for so long before a run ends by it: less than what is left of a lease at any moment."""
+
 
 class Observer(Protocol):
     """Watches a run, to show its progress. Called from the thread that runs the sweep."""
@@ -116,7 +119,7 @@ def run(
         _check_resumable(prepared)
     # A cluster that is not there, has no such nodes, or cannot load the task, leaves no sweep behind.
     reached = _reached(prepared, address) if address else nullcontext()
-    with reached, store.begin(_row(prepared), mode=mode) as writer:
+    with reached, store.begin(_row(prepared), mode=mode, patience=OUTAGE_SECONDS) as writer:
         stored = read_history(sweep.results, sweep.name, list(prepared.strategies)) if mode == "resume" else {}
         histories = {label: stored.get(label, History()) for label in prepared.strategies}
         vault = vault_of(sweep.results, sweep.name, writer.created)

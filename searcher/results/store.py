@@ -27,24 +27,26 @@ class Store:
 
     What it promises:
 
-    - A record that was handed over more than 5 seconds ago survives `kill -9` of any process.
+    - A record that was handed over more than 5 seconds ago survives `kill -9` of any process, unless storage
+      has refused it since.
     - After a resume each trial, and each epoch and step of it, stands exactly once: as first measured.
     - A reader never sees a torn or half-written file. `Results` meets each row once at every moment; a plain
       reader does so on a local disk of Linux, and elsewhere but for the moment of a merge (see `compact`).
     - One process at a time writes a sweep; different sweeps can be written into one folder at once.
-    - When storage is full or refuses, the writer raises ResultsError, nothing already written is lost, and
-      the sweep can be resumed.
+    - When storage is full or refuses for longer than the writer's patience, the writer raises ResultsError,
+      nothing already written is lost, and the sweep can be resumed.
     """
 
     def __init__(self, root: str | Path) -> None:
         self._files = open_files(root)
 
-    def begin(self, row: SweepRow, *, mode: Mode = "new") -> SweepWriter:
+    def begin(self, row: SweepRow, *, mode: Mode = "new", patience: float = 0.0) -> SweepWriter:
         """Takes the right to write a sweep.
 
         Args:
             mode: `new` refuses a name that exists; `resume` goes on with it, or begins it if it does not
                 exist, so that one command can be given again after any crash; `overwrite` deletes it first.
+            patience: so many seconds storage may refuse, once the sweep has begun, before the writer raises.
 
         Raises:
             SweepExistsError: the sweep is there already and mode is `new`.
@@ -61,7 +63,7 @@ class Store:
                     )
                 if mode == "overwrite":
                     _delete(self._files, name)
-                return SweepWriter(self._files, lock, row, self._created(name))
+                return SweepWriter(self._files, lock, row, self._created(name), patience)
             except BaseException:
                 lock.release()
                 raise

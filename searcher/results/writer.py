@@ -24,6 +24,9 @@ from searcher.results.schema import DATA_SETS, EPOCHS, STEPS, SWEEPS, TRIALS
 FLUSH_SECONDS = 2.0
 """A record waits at most so long before it is written; with the writing itself that stays under 5 s."""
 
+RETRY_SECONDS = 1.0
+"""Between two tries to write the sweep's own row at the end."""
+
 ENDINGS = ("completed", "interrupted", "failed")
 
 
@@ -32,13 +35,19 @@ class SweepWriter:
 
     `write` only buffers. One background thread writes what has come every 2 seconds, epochs and steps before
     trials: a stored trial that has ended has all its epochs stored. What cannot be written stays in memory
-    and is tried again; meanwhile `write`, `flush` and `close` raise ResultsError, and what was written stays.
+    and is tried again; once that has failed for longer than the writer's patience, `write` and `close` raise
+    ResultsError (`flush` does at once), and what was written stays.
     Used as a context manager it is closed as `completed`, `interrupted` (KeyboardInterrupt) or `failed`.
     """
 
-    def __init__(self, files: Files, lock: Lock, row: SweepRow, created: float | None) -> None:
-        """`created`: when the sweep that is resumed was begun, in seconds since 1970; None for a new one."""
+    def __init__(self, files: Files, lock: Lock, row: SweepRow, created: float | None, patience: float) -> None:
+        """
+        Args:
+            created: when the sweep that is resumed was begun, in seconds since 1970; None for a new one.
+            patience: so many seconds storage may refuse before anybody is told.
+        """
         self._files = files
+        self._patience = patience
         self._lock = lock
         self._row = row
         self._created = time.time() if created is None else created
@@ -49,6 +58,7 @@ class SweepWriter:
         self._labels: set[str] = set()
         self._metrics: set[str] = set()
         self._failure: Exception | None = None
+        self._failing_since = 0.0
         self._asked = self._served = 0
         self._ending = self._closed = False
         self._translate(self._load)
@@ -66,7 +76,7 @@ class SweepWriter:
         """Hands records over; returns at once.
 
         Raises ResultsError for a strategy's label that cannot name a folder and for a metric whose name is a
-        column's (nothing is taken), and while storage refuses what was handed over (the records are taken).
+        column's (nothing is taken), and when storage has refused for too long (the records are taken).
         """
         records = list(records)
         with self._state:
@@ -75,7 +85,8 @@ class SweepWriter:
             for record in records:
                 self._check(record)
             self._pending.extend(records)
-            self._raise_failure()
+            if self._given_up:
+                self._raise_failure()
 
     def flush(self) -> None:
         """Returns when every record handed over so far is on storage; raises ResultsError when that fails."""
@@ -105,7 +116,7 @@ class SweepWriter:
                 self._state.notify_all()
             self._thread.join()
             self._raise_failure()
-            self._translate(lambda: self._save_row(status, time.time()))
+            self._patiently(lambda: self._save_row(status, time.time()))
             if status == "completed":
                 # All is stored. A merge that fails loses nothing, and Store.compact can make up for it.
                 with contextlib.suppress(OSError, pa.ArrowException):
@@ -149,6 +160,24 @@ class SweepWriter:
             "What was written before is kept; when the cause is mended, go on with --resume"
         )
 
+    @property
+    def _given_up(self) -> bool:
+        """Whether storage has refused for too long, or another has taken the right to write."""
+        if isinstance(self._failure, ResultsError):
+            return True
+        return self._failure is not None and time.monotonic() - self._failing_since >= self._patience
+
+    def _patiently(self, action: Callable[[], None]) -> None:
+        end = time.monotonic() + self._patience
+        while time.monotonic() < end:
+            try:
+                action()
+            except (OSError, pa.ArrowException):
+                time.sleep(RETRY_SECONDS)
+            else:
+                return
+        self._translate(action)
+
     def _translate(self, action: Callable[[], None]) -> None:
         try:
             action()
@@ -156,10 +185,10 @@ class SweepWriter:
             raise self._explained(error) from error
 
     def _run(self) -> None:
-        ending = False
-        while not ending:
+        done = False
+        while not done:
             with self._state:
-                self._state.wait_for(lambda: self._ending or self._asked > self._served, FLUSH_SECONDS)
+                self._state.wait_for(self._due, FLUSH_SECONDS)
                 ending, asked = self._ending, self._asked
                 self._batch.extend(self._pending)
                 self._pending.clear()
@@ -172,8 +201,16 @@ class SweepWriter:
             except Exception as error:  # whatever it is, the thread that hands records over must learn of it
                 failure = error
             with self._state:
+                if self._failure is None:
+                    self._failing_since = time.monotonic()
                 self._failure, self._served = failure, asked
+                done = ending and (failure is None or self._given_up)
                 self._state.notify_all()
+
+    def _due(self) -> bool:
+        """Whether to write now. What storage has just refused is not tried again at once, not even at the end."""
+        waiting = self._failure is not None and not self._given_up
+        return self._asked > self._served or (self._ending and not waiting)
 
     def _save(self) -> None:
         for record in self._batch:

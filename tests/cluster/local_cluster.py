@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ class LocalCluster:
         folder: what `local.sh` keeps there: the token, cluster.env and a folder for each node.
         address: of the Jobs API, `http://127.0.0.1:PORT`.
         gcs: of Ray itself, for `ray.init` of a driver that has the token.
-        extra: what the nodes' environment has beyond this process's, such as tuned health checks.
+        extra: what the nodes' environment has beyond this process's, such as tuned health checks, and SLOWLY.
     """
 
     folder: Path
@@ -48,6 +49,16 @@ class LocalCluster:
     def token_path(self) -> Path:
         return self.folder / "token"
 
+    @contextmanager
+    def slow(self) -> Iterator[None]:
+        """Inside, an epoch of `patient_task` lasts a second on the nodes."""
+        file = Path(self.extra["SLOWLY"])
+        file.touch()
+        try:
+            yield
+        finally:
+            file.unlink()
+
     def environment(self, **more: str) -> dict[str, str]:
         """For a client's process: this process's, with the token's path, and without another Ray's address."""
         without = {"RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_API_SERVER_ADDRESS"}
@@ -62,9 +73,15 @@ class LocalCluster:
         """Adds a node, or starts one again that was killed: `w1`, `w2`, …"""
         self.call("worker", name, *options)
 
-    def kill(self, name: str) -> None:
-        """`kill -9` of all processes of a node: `head`, `w1`, …"""
-        self.call("kill", name)
+    def start_workers(self, *names: str) -> None:
+        """The same with several at once."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self.start_worker, names))
+
+    def kill(self, *names: str) -> None:
+        """`kill -9` of all processes of nodes: `head`, `w1`, …"""
+        for name in names:
+            self.call("kill", name)
 
 
 @contextmanager
@@ -77,7 +94,7 @@ def local_cluster(
     folder, home = parent / "c", parent / "home"
     home.mkdir()
     # Below HOME jobs keep results that are not on shared storage.
-    extra = {"HOME": str(home)} | S3_USER | dict(extra or {})
+    extra = {"HOME": str(home), "SLOWLY": str(parent / "slowly")} | S3_USER | dict(extra or {})
     options = ["--workers", str(workers), "--cpus", str(cpus), "--gpus", str(gpus), "--dashboard-port", "0"]
     try:
         run_script("start", str(folder), *options, extra=extra)
@@ -86,6 +103,9 @@ def local_cluster(
         yield LocalCluster(folder, values["RAY_API_SERVER_ADDRESS"], f"127.0.0.2:{values['GCS_PORT']}", extra)
     finally:
         if folder.exists():
+            for node in folder.iterdir():  # at once: nothing is left that would have to end in order
+                if node.is_dir():
+                    run_script("kill", str(folder), node.name)
             run_script("stop", str(folder))
         shutil.rmtree(parent, ignore_errors=True)
 

@@ -96,15 +96,18 @@ def token(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(cluster.token_path))
 
 
-@pytest.fixture
-def logged(cluster: LocalCluster, token: None) -> str:
-    """The id of a job that writes the lines."""
-    client = connect(cluster.address).client
-    return str(client.submit_job(entrypoint="seq -f 'line %.0f of the log' 300; sleep 1"))
+@pytest.fixture(scope="module")
+def logged(cluster: LocalCluster) -> str:
+    """The id of a job that writes the lines, and is still there for the first that follows it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_AUTH_TOKEN", raising=False)
+        patch.setenv("RAY_AUTH_TOKEN_PATH", str(cluster.token_path))
+        client = connect(cluster.address).client
+        return str(client.submit_job(entrypoint="seq -f 'line %.0f of the log' 300; sleep 2"))
 
 
 def test_a_connection_that_fell_silent_is_made_anew(
-    cluster: LocalCluster, logged: str, monkeypatch: pytest.MonkeyPatch
+    cluster: LocalCluster, token: None, logged: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tailing, "SILENCE", 0.5)
     with proxy(cluster, cuts=2, silently=True) as between:
@@ -117,7 +120,7 @@ def lines_of(connection: Connection, submission_id: str) -> list[str]:
 
 
 def test_a_log_is_followed_over_lost_connections_and_each_line_comes_once(
-    cluster: LocalCluster, logged: str
+    cluster: LocalCluster, token: None, logged: str
 ) -> None:
     with proxy(cluster, cuts=3) as between:
         assert lines_of(connect(f"http://127.0.0.1:{between.port}"), logged) == LINES
@@ -125,7 +128,7 @@ def test_a_log_is_followed_over_lost_connections_and_each_line_comes_once(
 
 
 def test_https_is_spoken_to_a_certificate_that_is_trusted_and_to_no_other(
-    cluster: LocalCluster, logged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: LocalCluster, token: None, logged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(write_certificate(tmp_path / "certificate.pem"))

@@ -1,6 +1,7 @@
 """Sweeps on a real cluster of three nodes with a token: submitted, watched, stopped, resumed, fetched, refused."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -33,8 +34,15 @@ SWEEP = {
     "strategies": [{"grid": GRID}, {"one_cycle": {"weight_decay": [1e-3, 0.0], "batch_size": 16}}],
     "stop": {"overfit": "off"},
 }
-SLOW = SWEEP | {"name": "slow", "task": "slow_task.py:make_task", "strategies": [{"grid": GRID}], "epochs": 40}
-"""Long enough to be stopped in its middle."""
+QUICK, LONG = (
+    GRID | {"name": name, "lr": [0.1], "epochs": epochs} for name, epochs in (("quick", 1), ("long", 60))
+)
+STOPPED = SWEEP | {
+    "name": "stopped",
+    "task": "patient_task.py:make_task",
+    "strategies": [{"grid": QUICK}, {"grid": LONG}],
+}
+"""Where epochs last a second some trials end soon, and others do not before it is stopped."""
 
 
 @pytest.fixture
@@ -53,8 +61,8 @@ def project(tmp_path: Path) -> Path:
     """A user's folder with the tasks of the tests."""
     folder = tmp_path / "project"
     folder.mkdir()
-    for name in ("tiny_task.py", "slow_task.py"):
-        (folder / name).write_text((TESTS / name).read_text())
+    for name in ("tiny_task.py", "cluster/patient_task.py"):
+        shutil.copy(TESTS / name, folder)
     return folder
 
 
@@ -105,8 +113,9 @@ def assert_equal_results(one: Path, other: Path, sweep: str) -> None:
 
 
 def test_a_followed_sweep_equals_a_local_run_row_for_row_and_the_token_is_nowhere(
-    cluster: LocalCluster, ray_session: object, project: Path, tmp_path: Path
-) -> None:
+    cluster: LocalCluster, ray_session: object, token: None, project: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     file = write_sweep(project, SWEEP)
     followed = command(cluster, "submit", str(file), "--follow", cwd=tmp_path)
     assert followed.returncode == 0, followed.stderr
@@ -115,16 +124,18 @@ def test_a_followed_sweep_equals_a_local_run_row_for_row_and_the_token_is_nowher
     assert "tiny: task tiny_task.py:make_task" in followed.stderr
     assert "grid 8/8 trials" in followed.stderr
 
-    fetched = command(cluster, "fetch", "tiny", "--to", "got", cwd=tmp_path)
-    assert fetched.returncode == 0, fetched.stderr
+    assert call("fetch", "tiny", "--to", str(tmp_path / "got")) == 0
     searcher.run(parse_sweep(SWEEP | {"results": str(tmp_path / "local")}), project)
     assert_equal_results(tmp_path / "got", tmp_path / "local", "tiny")
     assert set(pd.read_parquet(tmp_path / "got/sweeps").status) == {"completed"}
 
     # What the cluster keeps of it (results, logs, packages, the job's metadata), and what came back.
-    outputs = [command(cluster, *words, cwd=tmp_path) for words in (["jobs"], ["status", "tiny"], ["logs", "tiny"])]
-    assert all("tiny" in done.stdout and done.returncode == 0 for done in outputs)
-    told = [followed.stdout, followed.stderr, *(done.stdout + done.stderr for done in outputs)]
+    told = [followed.stdout, followed.stderr]
+    for words in (["jobs"], ["status", "tiny"], ["logs", "tiny"]):
+        capsys.readouterr()
+        assert call(*words) == 0
+        told += capsys.readouterr()
+        assert "tiny" in told[-2]
     assert not [text for text in told if cluster.token in text]
     known = requests.get(f"{cluster.address}/api/jobs/", headers={"Authorization": f"Bearer {cluster.token}"}).text
     assert "tiny" in known
@@ -142,14 +153,15 @@ def holders(secret: str, *folders: Path) -> list[Path]:
 def test_a_stopped_job_keeps_what_was_measured_and_a_resume_makes_it_whole(
     cluster: LocalCluster, ray_session: object, token: None, project: Path, tmp_path: Path
 ) -> None:
-    sweep = parse_sweep(SLOW)
-    job = searcher.submit(sweep, project)
-    job.check()
-    with pytest.raises(ExecutionError, match="job 'slow' is running: searcher logs slow -f"):
-        searcher.submit(sweep, project)
-    wait_for_trials(job, at_least=1)
-    assert call("stop", "slow") == 0
-    stopped = clusters.find("slow")
+    sweep = parse_sweep(STOPPED)
+    with cluster.slow():
+        job = searcher.submit(sweep, project)
+        job.check()
+        with pytest.raises(ExecutionError, match="job 'stopped' is running: searcher logs stopped -f"):
+            searcher.submit(sweep, project)
+        wait_for_trials(job, at_least=1)
+        assert call("stop", "stopped") == 0
+    stopped = clusters.find("stopped")
     assert stopped.state == "stopped"
     stopped.fetch(tmp_path / "before")
     before = pd.read_parquet(tmp_path / "before/trials")
@@ -157,20 +169,18 @@ def test_a_stopped_job_keeps_what_was_measured_and_a_resume_makes_it_whole(
     assert 1 <= len(kept) < 8
     assert pd.read_parquet(tmp_path / "before/sweeps").status.tolist() == ["interrupted"]
 
-    resumed = clusters.resume("slow")
-    assert (resumed.name, resumed.attempt, resumed.submission_id) == ("slow", 2, "slow.2")
+    resumed = clusters.resume("stopped")
+    assert (resumed.name, resumed.attempt, resumed.submission_id) == ("stopped", 2, "stopped.2")
     assert resumed.wait() == "completed"
-    clusters.find("slow").fetch(tmp_path / "before")  # the same sweep, fetched again: replaced
-    searcher.run(parse_sweep(SLOW | {"results": str(tmp_path / "local")}), project)
-    assert_equal_results(tmp_path / "before", tmp_path / "local", "slow")
+    clusters.find("stopped").fetch(tmp_path / "before")  # the same sweep, fetched again: replaced
+    searcher.run(parse_sweep(STOPPED | {"results": str(tmp_path / "local")}), project)
+    assert_equal_results(tmp_path / "before", tmp_path / "local", "stopped")
     after = pd.read_parquet(tmp_path / "before/trials").set_index("trial_id").finished
     assert (after[kept.index] == kept).all(), "trained again"
-    with pytest.raises(ResultsError, match="holds another sweep 'slow'"):
-        clusters.find("slow").fetch(tmp_path / "local")
 
-    (project / "slow_task.py").write_text("# changed\n" + (project / "slow_task.py").read_text())
+    (project / "patient_task.py").write_text("# changed\n" + (project / "patient_task.py").read_text())
     with pytest.raises(ExecutionError, match="its files have changed in .*submit SWEEP.yaml --resume"):
-        clusters.resume("slow")
+        clusters.resume("stopped")
 
 
 def wait_for_trials(job: clusters.Job, at_least: int) -> None:

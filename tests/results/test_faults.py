@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 
@@ -57,6 +58,19 @@ class FaultContract:
             sweep.flush()
             sweep.write([epoch(trial(), 3)])
         assert stored(fault.root) == Counter((trial().trial_id, number) for number in (1, 2, 3))
+
+    def test_what_is_refused_for_a_moment_disturbs_nobody(self, fault: Fault) -> None:
+        with Store(fault.root).begin(sweep_row(), patience=300.0) as sweep:
+            fault.break_()
+            sweep.write([epoch(trial(), 1)])
+            with pytest.raises(ResultsError):
+                sweep.flush()
+            sweep.write([epoch(trial(), 2)])
+            mending = threading.Timer(0.5, fault.mend)
+            mending.start()
+        mending.join()
+        assert stored(fault.root) == Counter((trial().trial_id, number) for number in (1, 2))
+        assert open_results(fault.root).sweeps()["status"].tolist() == ["completed"]
 
     def test_a_sweep_that_could_not_go_on_is_resumed(self, fault: Fault) -> None:
         sweep = Store(fault.root).begin(sweep_row())

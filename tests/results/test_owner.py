@@ -5,9 +5,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from result_examples import sweep_row
 
 from searcher.errors import NothingFoundError, ResultsError
 from searcher.results.owner import claim
+from searcher.results.store import Store
 from searcher.results.transfer import export_sweep, import_sweep
 
 
@@ -36,3 +38,20 @@ def test_a_parcel_with_foreign_files_is_refused(tmp_path: Path, name: str) -> No
     with pytest.raises(ResultsError, match="none of its files"):
         import_sweep(str(tmp_path / "results"), "a", parcel)
     assert not (tmp_path / "results").exists()
+
+
+def test_a_sweep_that_came_again_is_replaced_and_another_of_its_name_is_not(tmp_path: Path) -> None:
+    parcels = []
+    for name in ("one", "other"):
+        with Store(tmp_path / name).begin(sweep_row("a")):
+            pass
+        parcels.append(io.BytesIO())
+        export_sweep(str(tmp_path / name), "a", parcels[-1])
+    one, other = parcels
+    for _ in range(2):
+        one.seek(0)
+        import_sweep(str(tmp_path / "here"), "a", one)
+    other.seek(0)
+    with pytest.raises(ResultsError, match="here holds another sweep 'a', begun at another time"):
+        import_sweep(str(tmp_path / "here"), "a", other)
+    assert Store(tmp_path / "here").sweeps() == ["a"]
