@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -116,3 +117,10 @@ def run_script(*words: str, extra: Mapping[str, str] | None = None) -> str:
     done = subprocess.run([str(SCRIPT), *words], env=environment, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def wait_until(there: Callable[[], bool], otherwise: str, seconds: float = 90.0) -> None:
+    end = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.1)

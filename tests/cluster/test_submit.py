@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow.fs as pafs
 import pytest
 import requests
-from local_cluster import S3_USER, LocalCluster
-from moto.server import ThreadedMotoServer
+from faulty_storage import S3Server
+from local_cluster import S3_USER, LocalCluster, wait_until
 
 import searcher
 from searcher import cluster as clusters
@@ -97,7 +97,10 @@ def call(*arguments: str) -> int:
 
 def measured(results: Path, sweep: str, data_set: str) -> pd.DataFrame:
     """A data set of a sweep without what two runs may differ in: times and places."""
-    frame = pd.read_parquet(results / data_set)
+    return comparable(pd.read_parquet(results / data_set), sweep)
+
+
+def comparable(frame: pd.DataFrame, sweep: str) -> pd.DataFrame:
     frame = frame[frame["sweep"] == sweep]
     frame = frame.drop(columns=["seconds", "time", "started", "finished", "node"], errors="ignore")
     keys = [name for name in ("strategy", "trial_id", "epoch", "step") if name in frame]
@@ -269,24 +272,36 @@ def test_a_run_whose_task_loads_here_alone_is_not_begun(
     assert not (tmp_path / "results/sweeps").exists()
 
 
-def test_results_on_object_storage_are_read_directly(token: None, project: Path) -> None:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        endpoint = quote("http://{}:{}".format(*server.get_host_and_port()), safe="")
+def test_results_on_object_storage_are_read_directly_and_an_outage_of_it_is_outlived(
+    cluster: LocalCluster, ray_session: object, token: None, project: Path, tmp_path: Path
+) -> None:
+    with S3Server() as server:
+        endpoint = quote(server.environment["AWS_ENDPOINT_URL"], safe="")
         options = f"endpoint_override={endpoint}&region=us-east-1&scheme=http"
         address = f"s3://bucket/results?{options}"
-        pafs.FileSystem.from_uri(f"s3://bucket?{options}&allow_bucket_creation=true")[0].create_dir("bucket")
+        storage, _ = pafs.FileSystem.from_uri(f"s3://bucket?{options}&allow_bucket_creation=true")
+        storage.create_dir("bucket")
         grid = GRID | {"lr": [0.1], "batch_size": [48]}
-        job = searcher.submit(
-            parse_sweep(SWEEP | {"name": "far", "results": address, "strategies": [{"grid": grid}]}), project
-        )
+        sweep = SWEEP | {"name": "far", "task": "patient_task.py:make_task", "epochs": 60, "checkpoint_every": 1}
+        with cluster.slow():
+            far = parse_sweep(sweep | {"results": address, "strategies": [{"grid": grid}]})
+            job = searcher.submit(far, project)
+            job.check()
+            before = server.writes
+            wait_until(lambda: server.writes > before + 10, "nothing is written")
+            server.refuses = lambda number: True
+            refused = server.writes
+            wait_until(lambda: server.writes > refused + 10, "nothing is tried")
+            server.refuses = lambda number: False
         assert job.wait() == "completed"
-        assert len(searcher.open_results(address).trials(sweep="far")) == 2
         with pytest.raises(ExecutionError, match="its results are at s3://bucket/results"):
             job.fetch()
-    finally:
-        server.stop()
+        searcher.run(parse_sweep(sweep | {"results": str(tmp_path), "strategies": [{"grid": grid}]}), project)
+        there, here = searcher.open_results(address), searcher.open_results(tmp_path)
+        for frames in ((there.trials(), here.trials()), (there.epochs(), here.epochs())):
+            pd.testing.assert_frame_equal(*(comparable(frame, "far") for frame in frames))
+        left = [file.path for file in storage.get_file_info(pafs.FileSelector("bucket", recursive=True))]
+        assert not [path for path in left if path.endswith(".pt")]
 
 
 def test_what_is_wrong_with_a_cluster_is_one_line_and_exit_code_2(

@@ -5,14 +5,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from local_cluster import LocalCluster
+from local_cluster import LocalCluster, wait_until
 
 from searcher import study
 from searcher.algorithms.packing import Packing
@@ -87,13 +87,6 @@ def modified(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:  # its trial has ended
         return 0.0
-
-
-def wait_until(there: Callable[[], bool], otherwise: str, seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < end, otherwise
-        time.sleep(0.1)
 
 
 def trials_of(sweep: Sweep, label: str) -> list[Trial]:
@@ -203,6 +196,8 @@ def test_a_node_that_is_given_notice_saves_its_trials_first(cluster: LocalCluste
     finally:
         driver.kill()
         driver.wait()
+        cluster.kill("w1")  # it takes no more trials
+        cluster.start_worker("w1")
 
 
 def test_workers_die_a_node_is_added_the_driver_and_the_head_die(cluster: LocalCluster, tmp_path: Path) -> None:
