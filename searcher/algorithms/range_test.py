@@ -168,6 +168,9 @@ def analyse(lr: Sequence[float], loss: Sequence[float]) -> RangeTest:
     # Smoothing takes away about this part of the noise.
     fell = len(losses) > 5 and fallen > noise
     turned = end < len(loss) or bool(smoothed[-1] - smoothed[lowest] > max(0.1 * fallen, noise))
+    if not fell and len(climbed := np.flatnonzero(_running_median(losses) > start + 4 * noise)):
+        # A divergence that nothing hides, as nothing was learned; it may be too short for the watch.
+        rates, losses, smoothed, turned = (*(one[: max(climbed[0], 1)] for one in (rates, losses, smoothed)), True)
     return RangeTest(rates, losses, smoothed, noise, fell, turned, _suggest(rates, smoothed, noise, fell, turned))
 
 
@@ -175,11 +178,13 @@ def agreed(tests: Sequence[RangeTest], rule: str) -> Suggestion:
     """What the range tests of several seeds suggest together, by one of `SUGGESTIONS`.
 
     The median over the seeds, in factors; the lowest where they differ by more than `SPREAD`. A seed whose loss
-    never fell says nothing of the rate, and is left out while another one's did fall.
+    never fell says nothing of the rate, and is left out while another one's did fall. Where none did, those that
+    diverged say at least where that was.
     """
     fell = [test for test in tests if test.fell]
     if not fell:
-        return min((test.suggestions[rule] for test in tests), key=lambda one: one.lr)
+        diverged = [test for test in tests if test.turned] or tests
+        return min((test.suggestions[rule] for test in diverged), key=lambda one: one.lr)
     rates = sorted(test.suggestions[rule].lr for test in fell)
     told = f"{rates[0]:.3g} to {rates[-1]:.3g} over {len(rates)} seeds" if len(rates) > 1 else "of one seed"
     if silent := len(tests) - len(fell):
@@ -199,12 +204,18 @@ def _diverged_from(loss: Sequence[float]) -> int:
 
 
 def _smooth(loss: Floats) -> Floats:
-    padded = np.pad(loss, 2, mode="edge")
-    flat = np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1)
+    flat = _running_median(loss)
     keep = 1 - 1 / max(2.0, len(loss) / 40)
     for _ in range(2):
         mean = _Mean(keep)
         flat = np.array([mean.update(value) for value in flat])[::-1]
+    return flat
+
+
+def _running_median(loss: Floats) -> Floats:
+    """Of 5, so that no spike passes."""
+    padded = np.pad(loss, 2, mode="edge")
+    flat: Floats = np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1)
     return flat
 
 

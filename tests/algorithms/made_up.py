@@ -23,7 +23,7 @@ class Made:
 
     A cycle's test loss is a bowl over the logarithm of its peak, best at `peak`, and one over that of the weight
     decay, best at `decay`. Longer cycles are better up to `epochs`; beyond it they are worse by `doubling` for each
-    doubling, and over-fit if `over_fits`.
+    doubling, and over-fit if `over_fits`. The best peak is that of 20 epochs, and `grows` with the length.
     """
 
     peak: float = 0.1
@@ -32,13 +32,14 @@ class Made:
     doubling: float = 0.05
     over_fits: bool = True
     brittle_seed: int | None = None
+    grows: float = 0.0
 
     def loss(self, trial: Trial) -> float:
         rate, decay = trial.configuration.lr, max(trial.configuration.weight_decay, 1e-5)
         length = abs(math.log2(trial.length / self.epochs))
         return (
             0.1
-            + 0.1 * math.log10(rate / self.peak) ** 2
+            + 0.1 * math.log10(rate / (self.peak * (trial.length / 20) ** self.grows)) ** 2
             + 0.03 * math.log10(decay / self.decay) ** 2
             + self.doubling * length
         )

@@ -58,6 +58,34 @@ def test_a_longer_cycle_is_kept_where_it_does_no_harm(doubling: float, over_fits
     assert trials[-1].length == expected
 
 
+@pytest.mark.parametrize("grows", [0.0, 0.5, 1.0])
+def test_a_longer_cycle_finds_the_higher_peak_that_it_likes(grows: float) -> None:
+    """Within the default budget, although the walk sees the best peak of 3 epochs only."""
+    _, trials = play(strategy(), Made(peak=0.4, grows=grows))
+    assert 0.5 <= finals(trials)[0].configuration.lr / 0.4 <= 2
+    assert finals(trials)[0].length == 20
+
+
+def test_at_each_longer_length_a_higher_peak_and_more_decay_compete() -> None:
+    _, trials = play(strategy(), Made(peak=0.4, grows=1.0))
+    climbed = [trial for trial in trials if trial.kind is Kind.TRAIN and trial.length in (5, 10)]
+    reasons = [trial.reason.split(":")[0] for trial in climbed]
+    assert "tries a longer cycle, 5 epochs" in reasons
+    assert "tries a higher peak, twice the rate, as a longer cycle may like another one" in reasons
+    assert "tries more weight decay, 0.0032, as a longer cycle may like another one" in reasons
+
+
+def test_a_peak_that_hardly_trains_in_a_short_cycle_is_not_tried_in_longer_ones() -> None:
+    method, history, made = strategy(), History(), Made(grows=1.0)
+    while proposed := method.propose(history, 1):
+        made.finish(history, proposed[0])
+        if proposed[0].kind is Kind.TRAIN and proposed[0].configuration.lr > 0.1:
+            record = history.finished[proposed[0].trial_id]
+            history.add(replace(record, best_test_loss=1.8 + 0.01 * record.trial.configuration.lr))
+    high = {record.trial.length for record in history if record.trial.configuration.lr > 0.1}
+    assert high & {3, 5, 10, 20} == {3}
+
+
 def test_a_seed_that_does_not_train_halves_the_peak_for_all() -> None:
     _, trials = play(strategy(budget={"epochs": 400}), Made(brittle_seed=2))
     chosen = finals(trials)
@@ -142,6 +170,29 @@ def test_where_nothing_trains_the_ramp_is_moved_once() -> None:
     lower = method.propose(history, 10)
     assert [trial.configuration.lr for trial in lower] == [0.01, 0.01]
     assert "nothing trained" in lower[0].reason
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "climbs", "expected"),
+    [
+        ("sgd", True, 0.061),  # noise up to rate 0.61, where it diverges: a tenth of that
+        ("adamw", True, 0.0061),  # the same steps of its own ramp
+        ("adamw", False, 0.1),  # never: a tenth of the ramp's end
+    ],
+)
+def test_where_noise_hides_what_was_learned_the_walk_starts_below_the_divergence(
+    optimizer: str, climbs: bool, expected: float
+) -> None:
+    method, history = strategy(optimizer=optimizer), History()
+    while (proposed := method.propose(history, 10)) and proposed[0].kind is Kind.RANGE_TEST:
+        for trial in proposed:
+            for record in ramp(trial):
+                noise = 1 + 0.5 * (-1) ** record.step
+                high = climbs and record.step > 17
+                history.add(replace(record, train_loss=10.0 ** (record.step - 16) if high else noise))
+            history.add(TrialRecord(trial=trial, status=Status.COMPLETED))
+    assert {record.trial.configuration.lr for record in history} == {10.0 if optimizer == "sgd" else 1.0}
+    assert proposed[0].configuration.lr == pytest.approx(expected, rel=0.02)
 
 
 def test_a_peak_that_diverges_is_not_chosen() -> None:

@@ -112,6 +112,23 @@ def test_curves_that_say_little_still_give_a_rate_with_a_reason(
         assert "still falling" in test.suggestions["usable"].reason
 
 
+def test_a_divergence_after_mere_noise_is_seen_however_short_it_is() -> None:
+    losses = 1 + 0.1 * (-1.0) ** np.arange(STEPS)
+    losses[-4:] = [20, 300, 4e3, 5e4]
+    test = analyse(RATES, losses)
+    assert test.turned
+    assert not test.fell
+    assert test.suggestions["usable"].lr == pytest.approx(RATES[-4] / 10, rel=0.2)
+    losses[-4:] = [1, 20, 1, 1]  # a spike is no divergence
+    assert not analyse(RATES, losses).turned
+
+
+def test_seeds_that_never_fell_but_diverged_say_more_than_those_that_did_not() -> None:
+    losses = 1 + 0.1 * (-1.0) ** np.arange(STEPS)
+    diverged = analyse(RATES, [*losses[:-4], 20, 300, 4e3, 5e4])
+    assert agreed([analyse(RATES, losses), diverged], "usable") == diverged.suggestions["usable"]
+
+
 def test_a_loss_that_is_not_a_number_ends_the_curve_before_it() -> None:
     losses = curve(turn=0.5)
     cut = [*losses[:80], math.nan, *losses[81:]]

@@ -2,10 +2,13 @@
 
 1. Range tests: one for each weight decay, then the chosen one with further seeds.
 2. Short cycles walk to the peak, from where the range tests point to.
-3. Moves: the best cycle so far is diagnosed, and what its diagnosis calls for is tried: a longer cycle, more or
-   less weight decay, a higher or lower peak. What lowers the test loss is kept, and a longer cycle also where it
-   does no harm.
-4. The best cycle with every seed; a peak at which one of them does not train is halved.
+3. A climb: the best cycle is made longer, step by step. Short cycles understate how large a peak and how much
+   weight decay a longer one likes, as both regularize and that shows only where it begins to over-fit. So at each
+   length twice the peak and more weight decay compete with what was best before.
+4. Moves, with what the budget leaves: the best cycle so far is diagnosed, and what its diagnosis calls for is
+   tried: a longer cycle, more or less weight decay, a higher or lower peak. What lowers the test loss is kept, and
+   a longer cycle also where it does no harm.
+5. The best cycle with every seed; a peak at which one of them does not train is halved.
 
 The search uses the first seed alone: with the same weights and the same order of samples, two cycles differ by
 their hyper-parameters and not by luck. Everything is measured by the test loss, as configurations are chosen by it.
@@ -22,7 +25,7 @@ from searcher.algorithms.diagnosis import Fit
 from searcher.algorithms.range_test import RangeTest, Suggestion, agreed
 from searcher.algorithms.strategies.one_cycle.decay import choose_weight_decay
 from searcher.algorithms.strategies.one_cycle.measurements import Measurements, Outcome
-from searcher.algorithms.strategies.one_cycle.moves import Moves, Point
+from searcher.algorithms.strategies.one_cycle.moves import Change, Moves, Point
 from searcher.algorithms.strategies.one_cycle.peak import next_exponents
 from searcher.algorithms.strategies.one_cycle.trials import Trials
 from searcher.records import Trial
@@ -41,6 +44,13 @@ LUCK = 0.1
 and a small test split do not tell less apart, and where nothing over-fits the papers' advice stands: a longer cycle
 generalizes better. (On digits cycles of 5 epochs had the lowest test loss of one seed, and half a point less of
 holdout accuracy over five seeds than those of 10 to 20 epochs.)"""
+
+RIVALS = 2
+"""How many points are tried beside the one that was best before, at each length of the climb."""
+
+NEAR = 0.3
+"""A peak has a chance in a longer cycle if it is behind in a shorter one by at most this fraction of the best one's
+fall: short cycles exclude what hardly trains, and do not choose among the rest."""
 
 BEHIND = 0.1
 """A seed does not train as the first one did if its loss is behind by this fraction of the first one's fall."""
@@ -68,6 +78,8 @@ class Search:
         self.moves = Moves(spec.optimizer, lengths)
         self.outcomes: dict[Point, Outcome] = {}
         """What the cycles of the first seed came to."""
+        self.effects: dict[Change, float] = {}
+        """By how much each change raised the test loss when it was last tried."""
 
     def carry_out(self) -> None:
         """The whole method. Ends early where nothing trained: the records say why.
@@ -82,16 +94,21 @@ class Search:
         self.bound = self._bound(tests[weight_decay], weight_decay, shift)
         best = self._walk(weight_decay, f"{self.bound.reason}; {why}")
         if self.outcomes[best].trained:
-            self._finish(self._improve(best))
+            self._finish(self._improve(self._climb(best)))
 
     def _range_tests(self) -> tuple[dict[float, RangeTest], float]:
         """By weight decay, the range tests of the first seed, and what their ramp was multiplied by."""
         tests = self._range_tests_at(1.0, "")
         if not tests or any(test.fell for test in tests.values()):
             return tests, 1.0
-        shift, why = SHIFT, "; higher, because nothing trained below"
-        if any(test.turned for test in tests.values()):
+        turned = [test.lr[-1] for test in tests.values() if test.turned]
+        if not turned and self.spec.optimizer == "sgd":
+            shift, why = SHIFT, "; higher, because nothing trained below"
+        elif turned and max(turned) <= self.trials.ramp[1] / SHIFT:
             shift, why = 1 / SHIFT, "; lower, because nothing trained above"
+        else:
+            # The ramp is where it should be, and what is learned in so few steps is less than their noise.
+            return tests, 1.0
         return self._range_tests_at(shift, why) or tests, shift
 
     def _range_tests_at(self, shift: float, why: str) -> dict[float, RangeTest]:
@@ -106,7 +123,14 @@ class Search:
         again = self.measured.range_tests(
             [self.trials.range_test(weight_decay, seed, shift, why) for seed in others]
         )
-        return agreed([test, *again.values()], "usable")
+        tests = [test, *again.values()]
+        if not any(one.fell or one.turned for one in tests) and self.spec.optimizer == "adamw":
+            # Its steps do not depend on the scale of the loss, so no higher rate would train.
+            high = self.trials.ramp[1]
+            return Suggestion(
+                high / 10, f"a tenth of {high:g}, up to which no loss fell or rose by more than its noise"
+            )
+        return agreed(tests, "usable")
 
     def _walk(self, weight_decay: float, why: str) -> Point:
         """Short cycles until the best peak is enclosed, or the budget is at its end."""
@@ -117,7 +141,66 @@ class Search:
             points = [Point(exponent, weight_decay, level=0) for exponent in exponents]
             self._try(points, [f"confirms a peak, {self._peak(point)}; start: {why}" for point in points])
             losses |= {point.exponent: self.outcomes[point].loss for point in points}
-        return min(self.outcomes, key=lambda point: self.outcomes[point].loss)
+        best = min(self.outcomes, key=lambda point: self.outcomes[point].loss)
+        for change, exponent in ((Change.HIGHER, best.exponent - 1), (Change.LOWER, best.exponent + 1)):
+            if exponent in losses:
+                self.effects[change] = losses[exponent] - losses[best.exponent]
+        return best
+
+    def _climb(self, best: Point) -> Point:
+        """Makes the best cycle longer, step by step, while that does no harm and the budget holds it."""
+        while (top := self._top(best.level)) > best.level:
+            longer = replace(best, level=best.level + 1)
+            words = f"a longer cycle, {self.lengths[longer.level]} epochs"
+            self._try([longer], [f"tries {words}: {self._told(best)} is {self.outcomes[best].diagnosis.reason}"])
+            there = self._compete(longer, top)
+            if not self._keeps(best, there):
+                break
+            best = there
+        return best
+
+    def _top(self, level: int) -> int:
+        """The highest level to which the budget holds a climb from this one, one cycle at each."""
+        tops = range(level + 1, len(self.lengths))
+        return max((top for top in tops if self._affords(self._ascent(level, top), top)), default=level)
+
+    def _ascent(self, level: int, top: int) -> int:
+        """The epochs of a climb."""
+        return sum(self.lengths[level + 1 : top + 1])
+
+    def _compete(self, point: Point, top: int) -> Point:
+        """The best of a point and a few rivals of its length; after each the climb to `top` can still be paid."""
+        for _ in range(RIVALS):
+            now = self.outcomes[point]
+            rivals = [
+                move
+                for move in self.moves.rivals(point, now.diagnosis.fit)
+                if move.point not in self.outcomes and self._behind(move.point) <= NEAR
+            ]
+            if not rivals or not self._affords(self.lengths[point.level] + self._ascent(point.level, top), top):
+                break
+            # What helped when it was last tried, or did the least harm, comes first.
+            rival = min(rivals, key=lambda move: self.effects.get(move.change, 0.0))
+            told = f"{self._told(point)} is {now.diagnosis.reason}"
+            self._try([rival.point], [f"tries {rival.words}, as a longer cycle may like another one: {told}"])
+            effect = self.effects[rival.change] = self.outcomes[rival.point].loss - now.loss
+            # A tie goes to the higher peak, as a still longer cycle likes it better.
+            if effect < GAIN * abs(now.loss) * (1 if rival.change is Change.HIGHER else -1):
+                self.effects[rival.change.opposite] = -effect
+                point = rival.point
+        return point
+
+    def _behind(self, point: Point) -> float:
+        """How far its peak was behind the best one, in the longest of the shorter cycles that had it, as a fraction
+        of the best one's fall. NaN if none had it.
+        """
+        levels = [one.level for one in self.outcomes if one.exponent == point.exponent and one.level < point.level]
+        if not levels:
+            return math.nan
+        there = {one: outcome for one, outcome in self.outcomes.items() if one.level == max(levels)}
+        best = min(there.values(), key=lambda outcome: outcome.loss)
+        mine = min(outcome.loss for one, outcome in there.items() if one.exponent == point.exponent)
+        return (mine - best.loss) / best.fallen if best.fallen else (math.inf if mine > best.loss else 0.0)
 
     def _improve(self, best: Point) -> Point:
         """Moves from the best point while one is left that the budget holds; the point that they arrive at."""
@@ -131,6 +214,8 @@ class Search:
         for move in self.moves.of(best, now.diagnosis.fit):
             level = move.point.level
             if move.point in self.outcomes or not self._affords(self.lengths[level], level):
+                continue
+            if move.change is Change.HIGHER and self._behind(move.point) > NEAR:
                 continue
             self._try([move.point], [f"tries {move.words}: {self._told(best)} is {now.diagnosis.reason}"])
             if self._keeps(best, move.point):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from searcher.algorithms.diagnosis import Fit
 
 SMALLEST_DECAY = {"sgd": 1e-4, "adamw": 1e-3}
 """Below it there is none."""
 
-FIRST_DECAY = {"sgd": 1e-3, "adamw": 1e-2}
+FIRST_DECAY = {"sgd": 1e-3, "adamw": 1e-1}
 """The first step up from less: smaller ones hardly show."""
 
 LARGEST_DECAY = {"sgd": 1e-1, "adamw": 1.0}
@@ -37,12 +38,35 @@ class Point:
     level: int
 
 
+class Change(StrEnum):
+    """What a move changes."""
+
+    HIGHER = "higher peak"
+    LOWER = "lower peak"
+    MORE_DECAY = "more weight decay"
+    LESS_DECAY = "less weight decay"
+    LENGTH = "length"
+
+    @property
+    def opposite(self) -> Change:
+        return _OPPOSITE.get(self, self)
+
+
+_OPPOSITE = {
+    Change.HIGHER: Change.LOWER,
+    Change.LOWER: Change.HIGHER,
+    Change.MORE_DECAY: Change.LESS_DECAY,
+    Change.LESS_DECAY: Change.MORE_DECAY,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A point to try, and what it changes, in words."""
+    """A point to try, what it changes, and that in words."""
 
     point: Point
     words: str
+    change: Change = Change.LENGTH
 
 
 class Moves:
@@ -82,6 +106,18 @@ class Moves:
             if (move := make(point)) is not None:
                 yield move
 
+    def rivals(self, point: Point, fit: Fit) -> Iterator[Move]:
+        """What a longer cycle may like more than the shorter ones did, the most promising first."""
+        orders: dict[Fit, tuple[Callable[[Point], Move | None], ...]] = {
+            Fit.UNDER: (self._higher, self._more_decay),
+            Fit.GOOD: (self._more_decay, self._higher),
+            Fit.OVER: (self._more_decay, self._higher, self._lower),
+            Fit.DIVERGED: (self._lower,),
+        }
+        for make in orders[fit]:
+            if (move := make(point)) is not None:
+                yield move
+
     def _longer(self, point: Point) -> Move | None:
         if point.level + 1 >= len(self.lengths):
             return None
@@ -108,20 +144,20 @@ class Moves:
         more = max(_rounded(point.weight_decay * self._step), self._first)
         if more > self._largest:
             return None
-        return Move(replace(point, weight_decay=more), f"more weight decay, {more:g}")
+        return Move(replace(point, weight_decay=more), f"more weight decay, {more:g}", Change.MORE_DECAY)
 
     def _less_decay(self, point: Point) -> Move | None:
         if not point.weight_decay:
             return None
         less = _rounded(point.weight_decay / self._step)
         less = less if less >= self._smallest else 0.0
-        return Move(replace(point, weight_decay=less), f"less weight decay, {less:g}")
+        return Move(replace(point, weight_decay=less), f"less weight decay, {less:g}", Change.LESS_DECAY)
 
     def _higher(self, point: Point) -> Move | None:
-        return Move(replace(point, exponent=point.exponent - 1), "a higher peak, twice the rate")
+        return Move(replace(point, exponent=point.exponent - 1), "a higher peak, twice the rate", Change.HIGHER)
 
     def _lower(self, point: Point) -> Move | None:
-        return Move(replace(point, exponent=point.exponent + 1), "a lower peak, half the rate")
+        return Move(replace(point, exponent=point.exponent + 1), "a lower peak, half the rate", Change.LOWER)
 
 
 def _rounded(value: float) -> float:

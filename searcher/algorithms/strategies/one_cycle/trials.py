@@ -33,6 +33,7 @@ class Trials:
         self.task = task
         self.batch_size = batch_size
         self.first_seed = first_seed
+        self.ramp = RAMP[spec.optimizer]
 
     def batch_probe(self) -> Trial:
         """Times and weighs the batches up to this batch size."""
@@ -55,7 +56,7 @@ class Trials:
 
     def range_test(self, weight_decay: float, seed: int, shift: float = 1.0, why: str = "") -> Trial:
         """A range test; `shift` multiplies both ends of its ramp."""
-        low, high = (rate * shift for rate in RAMP[self.spec.optimizer])
+        low, high = (rate * shift for rate in self.ramp)
         return self._trial(
             Kind.RANGE_TEST,
             seed,
