@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 from searcher.algorithms.diagnosis import Fit
@@ -48,9 +49,9 @@ holdout accuracy over five seeds than those of 10 to 20 epochs.)"""
 RIVALS = 2
 """How many points are tried beside the one that was best before, at each length of the climb."""
 
-NEAR = 0.3
-"""A peak has a chance in a longer cycle if it is behind in a shorter one by at most this fraction of the best one's
-fall: short cycles exclude what hardly trains, and do not choose among the rest."""
+NEAR = 0.15
+"""A peak has a chance in a longer cycle if it is behind in a shorter one by at most this fraction of what the best
+one has learned there: short cycles exclude what hardly trains, and do not choose among the rest."""
 
 BEHIND = 0.1
 """A seed does not train as the first one did if its loss is behind by this fraction of the first one's fall."""
@@ -78,6 +79,8 @@ class Search:
         self.moves = Moves(spec.optimizer, lengths)
         self.outcomes: dict[Point, Outcome] = {}
         """What the cycles of the first seed came to."""
+        self.untrained = math.inf
+        """The loss before any training."""
         self.effects: dict[Change, float] = {}
         """By how much each change raised the test loss when it was last tried."""
 
@@ -91,6 +94,7 @@ class Search:
         if not tests:
             return
         weight_decay, why = choose_weight_decay(tests)
+        self.untrained = median(tests[weight_decay].loss[:5])
         self.bound = self._bound(tests[weight_decay], weight_decay, shift)
         best = self._walk(weight_decay, f"{self.bound.reason}; {why}")
         if self.outcomes[best].trained:
@@ -170,17 +174,21 @@ class Search:
 
     def _compete(self, point: Point, top: int) -> Point:
         """The best of a point and a few rivals of its length; after each the climb to `top` can still be paid."""
+        tried: set[Change] = set()
         for _ in range(RIVALS):
             now = self.outcomes[point]
             rivals = [
                 move
                 for move in self.moves.rivals(point, now.diagnosis.fit)
-                if move.point not in self.outcomes and self._behind(move.point) <= NEAR
+                if move.point not in self.outcomes and move.change not in tried and self._behind(move.point) <= NEAR
             ]
             if not rivals or not self._affords(self.lengths[point.level] + self._ascent(point.level, top), top):
                 break
-            # What helped when it was last tried, or did the least harm, comes first.
-            rival = min(rivals, key=lambda move: self.effects.get(move.change, 0.0))
+            # What helped when it was last tried, or did the least harm, comes first; but a lower peak, which a
+            # longer cycle likes less than a short one, comes last unless this one over-fits.
+            last = {Change.LOWER} if now.diagnosis.fit is Fit.GOOD else set()
+            rival = min(rivals, key=lambda move: (move.change in last, self.effects.get(move.change, 0.0)))
+            tried.add(rival.change)
             told = f"{self._told(point)} is {now.diagnosis.reason}"
             self._try([rival.point], [f"tries {rival.words}, as a longer cycle may like another one: {told}"])
             effect = self.effects[rival.change] = self.outcomes[rival.point].loss - now.loss
@@ -192,7 +200,7 @@ class Search:
 
     def _behind(self, point: Point) -> float:
         """How far its peak was behind the best one, in the longest of the shorter cycles that had it, as a fraction
-        of the best one's fall. NaN if none had it.
+        of what the best one had learned. NaN if none had it.
         """
         levels = [one.level for one in self.outcomes if one.exponent == point.exponent and one.level < point.level]
         if not levels:
@@ -200,7 +208,8 @@ class Search:
         there = {one: outcome for one, outcome in self.outcomes.items() if one.level == max(levels)}
         best = min(there.values(), key=lambda outcome: outcome.loss)
         mine = min(outcome.loss for one, outcome in there.items() if one.exponent == point.exponent)
-        return (mine - best.loss) / best.fallen if best.fallen else (math.inf if mine > best.loss else 0.0)
+        learned = self.untrained - best.loss
+        return (mine - best.loss) / learned if learned > 0 else (math.inf if mine > best.loss else 0.0)
 
     def _improve(self, best: Point) -> Point:
         """Moves from the best point while one is left that the budget holds; the point that they arrive at."""

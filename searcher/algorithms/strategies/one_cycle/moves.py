@@ -110,7 +110,7 @@ class Moves:
         """What a longer cycle may like more than the shorter ones did, the most promising first."""
         orders: dict[Fit, tuple[Callable[[Point], Move | None], ...]] = {
             Fit.UNDER: (self._higher, self._more_decay),
-            Fit.GOOD: (self._more_decay, self._higher),
+            Fit.GOOD: (self._more_decay, self._higher, self._lower),
             Fit.OVER: (self._more_decay, self._higher, self._lower),
             Fit.DIVERGED: (self._lower,),
         }
