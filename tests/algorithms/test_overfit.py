@@ -191,6 +191,25 @@ def test_the_unit_of_the_losses_does_not_matter(curve, unit) -> None:
     assert scaled[:2] == ends(observed(test, train), elsewhere=0.5)[:2]
 
 
+@given(curve=curves, unit=st.sampled_from([0.25, 8.0]), other=st.sampled_from([0.5, 1024.0]))
+def test_each_loss_may_have_a_unit_of_its_own(curve, unit, other) -> None:
+    test, train = [a for a, _ in curve], [b for _, b in curve]
+    scaled = ends(observed([unit * a for a in test], [other * b for b in train]))
+    assert scaled[:2] == ends(observed(test, train))[:2]
+
+
+@pytest.mark.parametrize("lowest", [-2.0, -0.01, 0.0, 0.01])
+def test_a_loss_may_be_negative_or_near_zero(lowest) -> None:
+    """As a Gaussian's log-likelihood is: its rise is told by the noise, where a fraction of it means little."""
+    test = [lowest + value - 1 for value in TURNING] + noise(0.02)
+    train = [-2 - 0.05 * i for i in range(REPORTS)]
+    verdict, epoch, reason = ends(observed(test, train))
+    assert verdict is Verdict.OVERFIT
+    assert 21 < epoch < 40
+    assert "nan" not in reason
+    assert ends(observed(lowest + noise(0.02), train))[0] is Verdict.CONTINUE
+
+
 def rates(kind: str) -> Callable[[int], float]:
     return {"constant": lambda i: 0.1, "falling": lambda i: 0.1 * 0.9**i, "cycle": cycle}[kind]
 

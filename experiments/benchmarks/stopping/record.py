@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from tasks import DEVELOPED_ON, FRESH, HELD_OUT, Recorded
+from tasks import TASKS, Recorded
 from torch import nn
 from validation import VALIDATION
 
@@ -40,7 +40,7 @@ CPU = torch.device("cpu")
 def main() -> None:
     torch.set_num_threads(1)
     CURVES.mkdir(exist_ok=True)
-    tasks = {**DEVELOPED_ON, **HELD_OUT, **FRESH, **VALIDATION}
+    tasks = {**TASKS, **VALIDATION}
     names = sys.argv[1:] or [f"{task}-{schedule}" for task in tasks for schedule in SCHEDULES]
     for name in names:
         path = CURVES / f"{name}.parquet"

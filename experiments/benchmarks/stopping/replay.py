@@ -2,6 +2,7 @@
 
     python experiments/benchmarks/stopping/replay.py                    # what is missing in outcomes.csv, then both
     python experiments/benchmarks/stopping/replay.py friedman-cosine    # these sweeps only, anew
+    python experiments/benchmarks/stopping/replay.py --ours             # the default rule only, anew
 
 `outcomes.csv` has a row for each sweep and rule, `outcomes.md` is the table; the picture is
 `docs/stopping-regret.png`.
@@ -16,7 +17,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
-from tasks import DEVELOPED_ON, FRESH, HELD_OUT
+from tasks import TASKS, TUNED_ON
 from validation import VALIDATION
 
 from searcher.algorithms.replay import Curve
@@ -26,9 +27,17 @@ HERE = Path(__file__).parent
 OUTCOMES = HERE / "outcomes.csv"
 ORDERS, RESAMPLES = 2, 200
 PEERS = ("Tune ASHA", "Tune median", "Tune plateau", "Optuna median", "Optuna patient")
-GROUPS = {"developed on": DEVELOPED_ON, "held out": HELD_OUT, "fresh": FRESH, "validation": VALIDATION}
+DEFAULTS = ("default", "default, each trial by itself")
+GROUPS = {
+    "tuned on": TUNED_ON,
+    "not tuned on": sorted(set(TASKS) - set(TUNED_ON)),
+    "validation": sorted(VALIDATION),
+}
+MARKS = (0.02, 0.05, 0.1, 0.2)
 ENDS_ABOVE = 0.1
 """A trial over-fits that ends by this fraction above its lowest test loss, means of 3 epochs both."""
+BEYOND_NOISE = 4.0
+"""Or that ends above it by so many widths of the noise of such a difference."""
 
 
 def families(epochs: int) -> dict[str, list[Spec]]:
@@ -56,39 +65,91 @@ def main() -> None:
     matplotlib.use("Agg")
     asked = sys.argv[1:]
     known = pd.read_csv(OUTCOMES) if OUTCOMES.exists() else pd.DataFrame({"sweep": [], "family": []})
+    ours_anew = "--ours" in asked
+    asked = [name for name in asked if name != "--ours"]
     known = known[~known["sweep"].isin(asked)]
+    if ours_anew:
+        known = known[~known["family"].isin(DEFAULTS)]
     for peers in (False, True):  # which take ten times as long
         for path in sorted((HERE / "curves").glob("*.parquet")):
-            there = set(known["family"][known["sweep"] == path.stem])
-            if (asked and path.stem not in asked) or any((family in PEERS) == peers for family in there):
+            missing = [
+                family
+                for family in families(100)
+                if (family in PEERS) == peers and family not in set(known["family"][known["sweep"] == path.stem])
+            ]
+            if (asked and path.stem not in asked) or not missing:
                 continue
-            known = pd.concat([known, measure(path, peers)])
+            known = pd.concat([known, measure(path, missing)])
             known.to_csv(OUTCOMES, index=False, float_format="%.5g")
             print(path.stem, "peers" if peers else "ours", flush=True)
-    (HERE / "outcomes.md").write_text(table(known))
+    known = described(known)
+    (HERE / "outcomes.md").write_text(f"{table(known)}\n{by_mark(known)}\n{by_group(known)}\n{by_sweep(known)}")
     draw(known, HERE.parents[2] / "docs" / "stopping-regret.png")
 
 
-def measure(path: Path, peers: bool) -> pd.DataFrame:
+def measure(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
     curves = read_curves(path)
     given = [
         (family, variant, spec)
         for family, specs in families(len(curves[0].observations)).items()
-        if (family in PEERS) == peers
+        if family in wanted
         for variant, spec in enumerate(specs)
     ]
     frame = replay_table(curves, [spec for *_, spec in given], orders=ORDERS, resamples=RESAMPLES)
     frame.insert(0, "sweep", path.stem)
-    frame.insert(1, "over_fitting", overfitting(curves))
-    frame.insert(2, "possible", possible(curves))
-    frame.insert(3, "family", [family for family, *_ in given])
-    frame.insert(4, "variant", [variant for _, variant, _ in given])
+    frame.insert(1, "family", [family for family, *_ in given])
+    frame.insert(2, "variant", [variant for _, variant, _ in given])
     return frame
 
 
-def overfitting(curves: Sequence[Curve]) -> float:
-    """The fraction of the trials that over-fit by `ENDS_ABOVE`."""
-    return float(np.mean([level[-1] > np.min(level) + ENDS_ABOVE * abs(np.min(level)) for level in levels(curves)]))
+def described(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """The outcomes with what each sweep's full curves say of it.
+
+    That is the fraction of the trials that over-fit by `ENDS_ABOVE`, the same by other marks (see `MARKS`), and
+    the fraction of the epochs that could be saved.
+    """
+    rows = []
+    for sweep in outcomes["sweep"].unique():
+        curves = read_curves(HERE / "curves" / f"{sweep}.parquet")
+        marks = {f"above {100 * mark:.0f} %": overfitting(curves, mark) for mark in MARKS}
+        rows.append(
+            {
+                "sweep": sweep,
+                "over_fitting": overfitting(curves, ENDS_ABOVE),
+                "possible": possible(curves),
+                "wasted": wasted(curves),
+                "above noise": beyond_noise(curves),
+                **marks,
+            }
+        )
+    there = [name for name in rows[0] if name != "sweep" and name in outcomes]
+    return outcomes.drop(columns=there).merge(pd.DataFrame(rows), on="sweep")
+
+
+def overfitting(curves: Sequence[Curve], mark: float) -> float:
+    """The fraction of the trials that end by a fraction `mark` above their lowest test loss."""
+    return float(np.mean([level[-1] > np.min(level) + mark * abs(np.min(level)) for level in levels(curves)]))
+
+
+def beyond_noise(curves: Sequence[Curve]) -> float:
+    """The fraction of the trials that end above their lowest test loss by more than their noise explains.
+
+    Its width is taken from the median size of the bends x[t] - 2 x[t-1] + x[t-2] of the test loss: for independent
+    noise of width s that is 0.674 sqrt(6) s. The width of the difference of two means of 3 is sqrt(2 / 3) s.
+    """
+    found = []
+    for curve, level in zip(curves, levels(curves), strict=True):
+        losses = np.nan_to_num([o.test_loss for o in curve.observations], nan=1e300)
+        bends = np.abs(np.diff(losses, 2)) if len(losses) > 2 else np.zeros(1)
+        width = float(np.median(bends)) / (0.674 * 6**0.5) * (2 / 3) ** 0.5
+        found.append(level[-1] > np.min(level) + BEYOND_NOISE * width)
+    return float(np.mean(found))
+
+
+def wasted(curves: Sequence[Curve], grace: int = 5) -> float:
+    """The fraction of all epochs that come later than `grace` after the best epoch of their trial: by hindsight."""
+    late = [max(0, len(c.observations) - c.best(len(c.observations)) - 1 - grace) for c in curves]
+    return sum(late) / sum(len(curve.observations) for curve in curves)
 
 
 def possible(curves: Sequence[Curve]) -> float:
@@ -128,7 +189,7 @@ def summary(outcomes: pd.DataFrame) -> pd.DataFrame:
 
 
 def table(outcomes: pd.DataFrame) -> str:
-    """The summary of all rules, and the default rule sweep by sweep, in Markdown."""
+    """The summary of all rules, in Markdown."""
     rows = summary(outcomes)
     names = outcomes.drop_duplicates(["family", "variant"]).set_index(["family", "variant"])["rule"]
     kinds = ["over-fits", "some do", "does not", "1cycle"]
@@ -146,11 +207,51 @@ def table(outcomes: pd.DataFrame) -> str:
                 f"| {label} | {saved} | {100 * row['worst_regret']:.1f} % | {100 * row['mean_regret']:.1f} % "
                 f"| {row['sweeps_lost']:.0f} |"
             )
-    lines += [
-        "",
-        "| sweep | recorded as | over-fit | possible | saved | by itself | regret | accuracy lost | cut short |",
+    return "\n".join(lines) + "\n"
+
+
+def by_mark(outcomes: pd.DataFrame) -> str:
+    """The default rule where sweeps over-fit and where they do not, by other marks of what does; without 1cycle."""
+    lines = ["| a trial over-fits that ends higher by | over-fits | saved | hindsight | does not | saved |"]
+    lines += ["| --- |" + " ---: |" * 5]
+    rows = outcomes[(outcomes["family"] == DEFAULTS[0]) & ~outcomes["sweep"].str.endswith("one_cycle")]
+    for column in [*(f"above {100 * mark:.0f} %" for mark in MARKS), "above noise"]:
+        yes, no = rows[rows[column] >= 0.5], rows[rows[column] <= 0.125]
+        name = f"{BEYOND_NOISE:.0f} widths of noise" if "noise" in column else column.removeprefix("above ")
+        lines.append(
+            f"| {name} | {len(yes)} sweeps | {100 * yes['saved'].mean():.0f} % "
+            f"| {100 * yes['wasted'].mean():.0f} % | {len(no)} sweeps | {100 * no['saved'].mean():.0f} % |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def by_group(outcomes: pd.DataFrame) -> str:
+    """The default rule on the sweeps that it was tuned on, and on those that it was not."""
+    lines = ["| sweeps | over-fits | saved | by itself | some do | does not | 1cycle | worst regret |"]
+    lines += ["| --- |" + " ---: |" * 7]
+    outcomes = outcomes.assign(kind=kind(outcomes), task=outcomes["sweep"].str.split("-").str[0])
+    for name, tasks in GROUPS.items():
+        rows = outcomes[outcomes["task"].isin(tasks)]
+        ours, single = (rows[rows["family"] == family] for family in DEFAULTS)
+        over = ours["kind"] == "over-fits"
+        means = []
+        for which in ("some do", "does not", "1cycle"):
+            saved = ours["saved"][ours["kind"] == which]
+            means.append(f"{100 * saved.mean():.0f} % ({len(saved)})" if len(saved) else "")
+        lines.append(
+            f"| {name} ({len(ours)}) | {over.sum()} | {100 * ours['saved'][over].mean():.0f} % "
+            f"| {100 * single['saved'][single['kind'] == 'over-fits'].mean():.0f} % | {' | '.join(means)} "
+            f"| {100 * ours['loss_regret'].max():.2f} % |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def by_sweep(outcomes: pd.DataFrame) -> str:
+    """The default rule sweep by sweep; `hindsight` stops each trial 5 epochs after its best one."""
+    lines = [
+        "| sweep | recorded as | over-fit | hindsight | saved | by itself | regret | accuracy lost | cut short |",
+        "| --- | --- |" + " ---: |" * 7,
     ]
-    lines += ["| --- | --- |" + " ---: |" * 7]
     single = outcomes[outcomes["family"] == "default, each trial by itself"].set_index("sweep")
     group = {task: name for name, tasks in GROUPS.items() for task in tasks}
     for row in outcomes[outcomes["family"] == "default"].sort_values("sweep").itertuples():
@@ -158,7 +259,7 @@ def table(outcomes: pd.DataFrame) -> str:
         interval = f"{100 * row.saved:.0f} % ({100 * row.saved_low:.0f} to {100 * row.saved_high:.0f})"
         lines.append(
             f"| {row.sweep} | {group[row.sweep.split('-')[0]]} | {100 * row.over_fitting:.0f} % "
-            f"| {100 * row.possible:.0f} % | {interval} "
+            f"| {100 * row.wasted:.0f} % | {interval} "
             f"| {100 * single.saved[row.sweep]:.0f} % | {100 * row.loss_regret:.2f} % | {lost} "
             f"| {100 * row.winner_stopped:.0f} % |"
         )
