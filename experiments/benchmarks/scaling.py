@@ -3,8 +3,8 @@
     python experiments/benchmarks/scaling.py --workers 1 2 4 8 --each 30
     python experiments/benchmarks/scaling.py --workers 8 --trials 2000
 
-The trials sleep instead of computing (two steps of a second each), so that eight logical workers fit on two cores
-and what is measured is everything around the training: proposing, starting, reporting, storing. For each number of
+The trials sleep instead of computing (two steps of a second each; --step 0.75 or 0.5 for shorter ones), so that
+eight logical workers fit on two cores and what is measured is everything around the training: proposing, starting, reporting, storing. For each number of
 workers: trials a minute between the first and the last trial's end, also as a fraction of what that many workers
 would do that never waited (stricter than a multiple of one worker's rate); and for each quarter of the run the
 processor seconds of the driver for 1,000 trials and its memory.
@@ -28,7 +28,8 @@ from pathlib import Path
 from searcher.records import History, Record, TrialRecord
 
 HERE = Path(__file__).parent
-TRIAL_SECONDS = 2.0
+STEPS = 2
+TASKS = {1.0: "seconds", 0.75: "three_quarters", 0.5: "halves"}
 
 
 class Meter:
@@ -49,7 +50,7 @@ class Meter:
     def end(self) -> None: ...
 
 
-def measure(workers: int, trials: int) -> dict[str, object]:
+def measure(workers: int, trials: int, step: float) -> dict[str, object]:
     """Runs one sweep in this process, on a Ray of its own."""
     import ray
 
@@ -75,11 +76,12 @@ def measure(workers: int, trials: int) -> dict[str, object]:
         sweep = searcher.parse_sweep(
             {
                 "name": "scaling",
-                "task": "./sleeping_tasks.py:seconds",
+                "task": f"./sleeping_tasks.py:{TASKS[step]}",
                 "epochs": 2,
                 "seeds": [0],
                 "strategies": [{"random": random | {"schedule": "one_cycle"}}],
                 "stop": {"overfit": "off"},
+                "fuse": "off",
                 "results": f"{folder}/results",
             }
         )
@@ -107,19 +109,29 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--each", type=int, default=30, help="trials for each worker")
     parser.add_argument("--trials", type=int, help="trials in all, instead of --each")
+    parser.add_argument("--step", type=float, choices=list(TASKS), default=1.0, help="seconds of each step")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(options.one, options.trials)))
+        print(json.dumps(measure(options.one, options.trials, options.step)))
         return
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print("workers trials  trials/min  of ideal    driver: CPU s per 1,000 trials   MiB, by quarters")
     for workers in options.workers:
         trials = options.trials or options.each * workers
         # A process for each, so that memory and processor time are its own.
-        words = [sys.executable, __file__, "--one", str(workers), "--trials", str(trials)]
+        words = [
+            sys.executable,
+            __file__,
+            "--one",
+            str(workers),
+            "--trials",
+            str(trials),
+            "--step",
+            str(options.step),
+        ]
         found = json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout.splitlines()[-1])
-        ideal = found["per_minute"] / (workers * 60 / TRIAL_SECONDS)
+        ideal = found["per_minute"] / (workers * 60 / (STEPS * options.step))
         cpu = " ".join(f"{value:.0f}" for value in found["cpu_per_1000"])
         memory = " ".join(f"{value:.0f}" for value in found["memory"])
         print(

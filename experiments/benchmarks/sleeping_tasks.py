@@ -42,6 +42,11 @@ def halves() -> Task:
     return _sleeping(0.5, 40)
 
 
+def three_quarters() -> Task:
+    """24 training samples, three quarters of a second a step."""
+    return _sleeping(0.75, 40)
+
+
 def seconds() -> Task:
     """24 training samples, a second a step."""
     return _sleeping(1.0, 40)
