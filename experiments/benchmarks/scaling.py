@@ -5,9 +5,9 @@
 
 The trials sleep instead of computing (two steps of a second each; --step 0.75 or 0.5 for shorter ones), so that
 eight logical workers fit on two cores and what is measured is everything around the training: proposing, starting,
-reporting, storing. For each number of workers: trials a minute between the first and the last trial's end, also as a
-fraction of what that many workers would do that never waited (stricter than a multiple of one worker's rate); and for
-each quarter of the run the processor seconds of the driver for 1,000 trials and its memory.
+reporting, storing. For each number of workers: trials a minute between the first and the last trial's end, also as
+a fraction of what that many workers would do that never waited (stricter than a multiple of one worker's rate); and
+for each quarter of the run the processor seconds of the driver for 1,000 trials and its memory.
 """
 
 from __future__ import annotations
