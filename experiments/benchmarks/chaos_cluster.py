@@ -26,6 +26,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pandas as pd
 
@@ -82,7 +83,7 @@ class Cluster:
         environment = os.environ | HEALTH | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         subprocess.run([str(SCRIPT), word, str(self.folder), *options], env=environment, check=True)
 
-    def run(self, file: Path, *options: str) -> subprocess.Popen[bytes]:
+    def run(self, file: Path, *options: str, stderr: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
         """A driver."""
         environment = os.environ | HEALTH | {
             "RAY_AUTH_MODE": "token",
@@ -90,7 +91,7 @@ class Cluster:
             "PYTHONPATH": str(ROOT),
         }  # fmt: skip
         command = [sys.executable, "-m", "searcher.cli", "run", str(file), "--address", f"127.0.0.2:{self.port}"]
-        return subprocess.Popen([*command, *options], env=environment, stdout=subprocess.DEVNULL)
+        return subprocess.Popen([*command, *options], env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
 
     def raylet(self, name: str) -> int:
         """The process of a worker's raylet."""
