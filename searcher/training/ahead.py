@@ -2,8 +2,9 @@
 
 `torch.compile` guards every call by checks in Python, and a process that finds its code in PyTorch's cache still
 needs seconds to get at it. The operations of a training step of fixed shapes are always the same: here they are
-traced once, compiled by AOTInductor, and called without a check. A hash of them is the name of the file, so that
-code of other operations, shapes, versions or processors is never taken.
+traced once, compiled by AOTInductor, and called without a check. The file is named by a hash of the operations
+of a model alone, from which those of the batch follow, so that code of other operations, shapes, versions or
+processors is never taken. A process that finds it does not even import PyTorch's compiler.
 """
 
 from __future__ import annotations
@@ -38,24 +39,29 @@ class CannotCompile(SearcherError):
     """A function of which no machine code can be made; says why."""
 
 
-def machine_code(function: Callable[..., Tensor], arguments: Sequence[Tensor]) -> Code:
+def machine_code(
+    function: Callable[..., Tensor], arguments: Sequence[Tensor], sample: Callable[[], object], version: str
+) -> Code:
     """Code that computes a function of CPU tensors; it may write to them.
 
     Args:
         function: makes the same operations at every call, whatever the tensors hold.
         arguments: contiguous. Only their shapes and types count; the function is called on copies.
+        sample: makes the operations from which, with the version and the arguments' shapes, those of the function
+            follow. It is called each time, so it should be quick.
+        version: of what makes the function of the sample.
 
     Returns:
         From a list of such tensors to the list of results.
 
     Raises:
-        CannotCompile: two calls of the function made other operations, as of a model that draws numbers in Python.
+        CannotCompile: two calls of the sample made other operations, as of a model that draws numbers in Python.
         Exception: what PyTorch or the compiler says of it.
     """
-    key = _key(function, arguments)
+    key = _key(sample, arguments, version)
     file = data_folder() / "steps" / f"{key}.pt2"
     if not file.exists():
-        if _key(function, arguments) != key:
+        if _key(sample, arguments, version) != key:
             raise CannotCompile("the model makes other operations at every call")
         with _scratch(file.parent) as scratch:
             made = scratch / file.name
@@ -77,13 +83,12 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _key(function: Callable[..., Tensor], arguments: Sequence[Tensor]) -> str:
-    """Of everything that the code depends on. Takes about as long as a call of the function."""
-    recorder = _Recorder(f"{torch.__version__} {_instructions()} {torch.get_num_threads()}")
-    copies = [value.clone() for value in arguments]
-    recorder.tell("arguments", copies)
+def _key(sample: Callable[[], object], arguments: Sequence[Tensor], version: str) -> str:
+    """Of everything that the code depends on."""
+    recorder = _Recorder(f"{torch.__version__} {_instructions()} {torch.get_num_threads()} {version}")
+    recorder.tell("arguments", arguments)
     with recorder:
-        function(*copies)
+        sample()
     return recorder.text.hexdigest()[:24]
 
 
@@ -95,6 +100,10 @@ class _Recorder(TorchDispatchMode):
         self.text = hashlib.sha256(text.encode())
         self._numbers: dict[int, int] = {}
         self._alive: list[Tensor] = []  # so that no identity is given twice
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # to skip it, it would first be imported, which takes a second
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for value in tree_leaves((args, kwargs)):

@@ -31,23 +31,24 @@ class MatrixConvolution(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`[n, channels, ...]` to `[n, filters, ...]`."""
-        padded = nn.functional.pad(inputs, self._padding)
+        # Channels last, so that each patch is made of copies of whole rows of channels.
+        padded = nn.functional.pad(inputs.movedim(1, -1), [0, 0, *self._padding])
         sizes = [
             (length - dilation * (kernel - 1) - 1) // stride + 1
             for length, kernel, stride, dilation in zip(
-                padded.shape[2:], self._kernel, self._stride, self._dilation, strict=True
+                padded.shape[1:], self._kernel, self._stride, self._dilation, strict=False
             )
         ]
-        shifted = []  # [n, channels, *sizes] for each element of the kernel
+        shifted = []  # [n, *sizes, channels] for each element of the kernel
         for place in itertools.product(*(range(kernel) for kernel in self._kernel)):
             part = padded
             for axis, offset in enumerate(place):
                 first, stride = offset * self._dilation[axis], self._stride[axis]
                 last = first + (sizes[axis] - 1) * stride + 1
-                part = part[(slice(None),) * (2 + axis) + (slice(first, last, stride),)]
+                part = part[(slice(None),) * (1 + axis) + (slice(first, last, stride),)]
             shifted.append(part)
-        weight = self.weight.flatten(1)  # [filters, channels * kernel]
-        patches = torch.stack(shifted, -1).movedim(1, -2).reshape(-1, weight.shape[1])
+        weight = self.weight.flatten(2).transpose(1, 2).flatten(1)  # [filters, kernel * channels]
+        patches = torch.stack(shifted, -2).reshape(-1, weight.shape[1])
         output = nn.functional.linear(patches, weight, self.bias)
         return output.view(len(inputs), *sizes, -1).movedim(-1, 1)
 

@@ -168,7 +168,7 @@ def _key(task: Task, trial: Trial, device: torch.device) -> str:
         model = task.model()
     shapes = [(name, tuple(value.shape)) for name, value in model.state_dict().items()]
     identity = (
-        f"{WORKING_BYTES} {processor()} {os.cpu_count()} {torch.get_num_threads()} {device_name(device)} "
+        f"ahead {WORKING_BYTES} {processor()} {os.cpu_count()} {torch.get_num_threads()} {device_name(device)} "
         f"{torch.__version__} "
         f"{model} {shapes} {tuple(task.train.inputs.shape[1:])} {task.train.inputs.dtype} "
         f"{getattr(task.loss, '__qualname__', task.loss)} "

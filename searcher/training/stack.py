@@ -8,7 +8,10 @@ numbers, so a slot that holds NaN harms none.
 from __future__ import annotations
 
 import copy
+import hashlib
+import inspect
 import math
+import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -18,8 +21,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from searcher.training import convolution
 from searcher.training.ahead import Code, machine_code
-from searcher.training.convolution import replace_convolutions
 from searcher.training.data import TensorSplit
 from searcher.training.dropout import CannotFuse, DropoutMasks
 from searcher.training.loop import ADAM_SECOND_BETA, EVALUATION_BATCH
@@ -31,6 +34,11 @@ EVALUATED_AT_ONCE = 256
 ADAM_EPSILON = 1e-8
 
 Tensors = dict[str, Tensor]
+
+_OWN_CODE = hashlib.sha256(
+    "".join(map(inspect.getsource, (sys.modules[__name__], convolution))).encode()
+).hexdigest()
+"""Of what makes the step of a batch of a model."""
 
 
 class Stack:
@@ -74,7 +82,7 @@ class Stack:
         self._training = copy.deepcopy(model).to("meta").train()
         self._evaluating = copy.deepcopy(self._training).eval()
         self.dropout.hand_in(self._training)
-        self._has_convolutions = replace_convolutions(self._training)
+        self._has_convolutions = convolution.replace_convolutions(self._training)
         self._update = _sgd if optimizer == "sgd" else _adamw
         self._ahead = compiled and device.type == "cpu"
         # Everything that a step writes to, in the order of its arguments; and its code for each size of a batch.
@@ -219,7 +227,17 @@ class Stack:
                 with sdpa_kernel(SDPBackend.MATH):
                     return self._plain_step(params, buffers, moments, given, *left)
 
-            self._codes[size] = machine_code(flat, arguments)
+            def sample() -> None:
+                params = {name: whole[0].clone().requires_grad_() for name, whole in self.params.items()}
+                given = {name: whole[0].clone() for name, whole in (self.buffers | masks).items()}
+                inputs, targets, index, _ = rest
+                with sdpa_kernel(SDPBackend.MATH):
+                    output = functional_call(self._training, (params, given), (inputs[index[0]],))
+                    torch.autograd.grad(
+                        self.task.loss(output, targets[index[0]]), list(params.values()), allow_unused=True
+                    )
+
+            self._codes[size] = machine_code(flat, arguments, sample, f"{_OWN_CODE} {self._update.__name__}")
         return self._codes[size](arguments)[0]
 
     def _compiled(self) -> Callable[..., Tensor]:
