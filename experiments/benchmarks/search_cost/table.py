@@ -85,6 +85,8 @@ def rows(measured: pd.DataFrame) -> Iterator[Row]:
             strategy: {int(seed): Search(some) for seed, some in group.groupby("search_seed")}
             for strategy, group in trials.groupby("strategy")
         }
+        if not {OURS, STANDARD} <= searches.keys():
+            continue  # not measured yet
         ours, standard = searches[OURS], searches[STANDARD]
         for strategy in [OURS, *(name for name in GOALS if name in searches)]:
             theirs = searches[strategy]
