@@ -246,3 +246,17 @@ def test_the_plan_is_an_estimate_of_the_right_size() -> None:
     assert not plan.exact
     epochs = sum(record.samples for record in history) / 1000
     assert 0.4 < plan.epochs / epochs < 2.5
+
+
+def test_where_a_longer_cycle_diverges_half_the_peak_is_tried_in_it() -> None:
+    method, history, made = strategy(), History(), Made()
+    while proposed := method.propose(history, 1):
+        (trial,) = proposed
+        made.finish(history, trial)
+        if trial.kind is Kind.TRAIN and trial.length > 3 and trial.configuration.lr > 0.1:
+            history.add(replace(history.epochs(trial)[-1], train_loss=INF, test_loss=INF))
+            record = history.finished[trial.trial_id]
+            history.add(replace(record, status=Status.DIVERGED, best_epoch=None, best_test_loss=None))
+    ends = [record.trial for record in history if record.trial.length == 20 and record.status is Status.COMPLETED]
+    assert sorted(trial.seed for trial in ends)[-3:] == [0, 1, 2]
+    assert all(trial.configuration.lr <= 0.1 for trial in ends)

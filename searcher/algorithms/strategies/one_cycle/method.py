@@ -191,9 +191,11 @@ class Search:
             tried.add(rival.change)
             told = f"{self._told(point)} is {now.diagnosis.reason}"
             self._try([rival.point], [f"tries {rival.words}, as a longer cycle may like another one: {told}"])
-            effect = self.effects[rival.change] = self.outcomes[rival.point].loss - now.loss
-            # A tie goes to the higher peak, as a still longer cycle likes it better.
-            if effect < GAIN * abs(now.loss) * (1 if rival.change is Change.HIGHER else -1):
+            new = self.outcomes[rival.point]
+            effect = self.effects[rival.change] = new.loss - now.loss if new.trained else math.inf
+            # A tie goes to the higher peak where a still longer cycle follows, which likes it better.
+            tie = rival.change is Change.HIGHER and point.level < top and effect < GAIN * abs(now.loss)
+            if tie or _is_better(new, now):
                 self.effects[rival.change.opposite] = -effect
                 point = rival.point
         return point
@@ -237,7 +239,7 @@ class Search:
         if tried.level > best.level and new.diagnosis.fit in (Fit.UNDER, Fit.GOOD):
             lowest = min(outcome.loss for outcome in self.outcomes.values())
             return new.loss <= lowest + LUCK * abs(lowest)
-        return new.loss < now.loss - GAIN * abs(now.loss)
+        return _is_better(new, now)
 
     def _finish(self, best: Point) -> None:
         """The best cycle with every seed; again with half the peak while a seed does not train as the first."""
@@ -277,3 +279,8 @@ class Search:
         if point.exponent == 0:
             return peak
         return f"{peak} = {start} {'/' if point.exponent > 0 else 'x'} {2 ** abs(point.exponent)}"
+
+
+def _is_better(new: Outcome, now: Outcome) -> bool:
+    """Whether the test loss is lower by more than `GAIN`; what trained is better than what did not."""
+    return new.trained and (not now.trained or new.loss < now.loss - GAIN * abs(now.loss))
