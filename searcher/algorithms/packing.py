@@ -16,8 +16,8 @@ from searcher.records import Kind, Trial
 COMPILE_SECONDS = 15.0
 """What compiling the step of one group is taken to cost, the first time on a machine."""
 
-CACHED_SECONDS = 4.0
-"""What each carrier then pays to have the compiled step: it comes from PyTorch's cache."""
+CACHED_SECONDS = 0.5
+"""What each carrier then pays to have the compiled step, which it finds in a file."""
 
 LEAST_STEPS = 4_000
 """Steps of a group in the whole sweep below which measuring cannot repay itself."""
@@ -140,15 +140,18 @@ def planned_steps(trials: Iterable[Trial], steps_per_epoch: Callable[[int], int]
     return steps
 
 
-def share(trials: Sequence[Trial], workers: int, packing: Packing | None) -> list[Trial]:
+def share(trials: Sequence[Trial], workers: int, packing: Packing | None, least: int = 1) -> list[Trial]:
     """The first of the trials, those of its group, that the next carrier takes.
 
     Of a fused group, and of one that was not measured yet, an equal share for every worker. Of one that is
     trained one by one a quarter of that, so that no worker is left with much when the others are done.
+
+    Args:
+        least: of a fused group, or one not measured yet, so many, where there are as many.
     """
     group = group_of(trials[0])
     mine = [trial for trial in trials if group_of(trial) == group]
     equal = math.ceil(len(mine) / workers)
     if packing is None or packing.fused:
-        return mine[:equal]
+        return mine[: max(equal, least)]
     return mine[: max(1, equal // 4)]

@@ -56,12 +56,10 @@ class Packer:
         first, group = proposals[0], group_of(proposals[0])
         small = one_by_one("there is too little to train") if self.steps(first) < LEAST_STEPS else None
         packing = small or self._packings.get(group)
-        taken = share(proposals, self.workers, packing)
-        if packing and not packing.fused:
-            return taken
         # Shares of what is left become smaller and smaller, and a batch of a few takes as long as one of many.
-        least = self._least.setdefault(group, min(len(taken), WIDEST))
-        return [trial for trial in proposals if group_of(trial) == group][: max(len(taken), least)]
+        taken = share(proposals, self.workers, packing, self._least.get(group, 1))
+        self._least.setdefault(group, min(len(taken), WIDEST))
+        return taken
 
     def steps(self, trial: Trial) -> int:
         """What the sweep as a whole trains of the trial's group; 0 where it is not to be fused."""
