@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, WorkerCrashedError
 
 from searcher.errors import SearcherError, TaskError
 from searcher.execution.packaged import on_this_node, portable
@@ -42,7 +42,9 @@ def check_workers(task: str, folder: str | Path, resources: Resources) -> None:
         return
     try:
         fault = ray.get(waiting)
-    except RayError as error:  # that process died of it, or has no `searcher`
+    except (NodeDiedError, WorkerCrashedError, OutOfMemoryError):
+        return  # nothing is known of the task: trials outlive nodes and processes that die
+    except RayError as error:  # it has no `searcher`
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise TaskError(f"task: a worker cannot load '{task}': {lines[-1][:300]}") from error
     if fault:
