@@ -50,12 +50,15 @@ def factor(ratio: float) -> str:
 
 
 def share(ratio: float, interval: Interval | None = None) -> str:
-    """A ratio of costs as a person says it: `1/38 of its cost`, `the same cost`, `1.3 times its cost`.
+    """A ratio of costs as a person says it: `1/38 of its cost`, `about the same cost`, `1.3 times its cost`.
 
     Args:
         interval: is told as well, where its ends read differently.
     """
-    words = "the same cost" if ratio == 1 else f"{factor(ratio)} {'times' if ratio > 1 else 'of'} its cost"
+    if factor(ratio) == "1":
+        words = "the same cost" if ratio == 1 else "about the same cost"
+    else:
+        words = f"{factor(ratio)} {'times' if ratio > 1 else 'of'} its cost"
     if interval is None or factor(interval.low) == factor(interval.high):
         return words
     ends = [factor(interval.low), factor(interval.high)]

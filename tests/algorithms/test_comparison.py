@@ -354,7 +354,7 @@ def test_the_verdict(metric: Any, mean: float, half_width: float | None, relatio
 @pytest.mark.parametrize(
     ("ratio", "words"),
     [(1 / 38.2, "1/38 of its cost"), (0.1, "1/10 of its cost"), (0.4, "1/2.5 of its cost"), (0.8, "0.8 of its cost"),
-     (1.0, "the same cost"), (1.294, "1.29 times its cost"), (0.0, "0 of its cost")],
+     (1.0, "the same cost"), (0.9951, "about the same cost"), (1.004, "about the same cost"), (1.294, "1.29 times its cost"), (0.0, "0 of its cost")],
 )  # fmt: skip
 def test_shares_of_a_cost(ratio: float, words: str) -> None:
     assert share(ratio) == words
