@@ -133,9 +133,9 @@ def lines(found: list[Row]) -> Iterator[str]:
         )
         ratios = ("", "") if row.strategy == OURS else (_share(row.ratio), _share(row.ratio_to_target) + bound)
         against = "" if row.strategy == STANDARD else _points(row.difference)
-        half = 100 * (row.holdout.half_width or 0)
+        half = "" if row.holdout.half_width is None else f" ± {100 * row.holdout.half_width:.1f}"
         yield (
-            f"| `{row.task}` | {row.strategy} | {row.epochs:,.0f} | {100 * row.holdout.mean:.1f} ± {half:.1f} % "
+            f"| `{row.task}` | {row.strategy} | {row.epochs:,.0f} | {100 * row.holdout.mean:.1f}{half} % "
             f"| {against} | {ratios[0]} | {ratios[1]} | {row.n} |"
         )
     yield ""
@@ -187,7 +187,9 @@ def _share(ratio: float) -> str:
 
 
 def _points(value: Estimate | None) -> str:
-    return "" if value is None else f"{100 * value.mean:+.1f} ± {100 * (value.half_width or 0):.1f}"
+    if value is None:
+        return ""
+    return f"{100 * value.mean:+.1f}" + ("" if value.half_width is None else f" ± {100 * value.half_width:.1f}")
 
 
 def main() -> None:
