@@ -76,11 +76,7 @@ def machine_code(
 
 def processor() -> str:
     """The model of this machine's processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def _key(sample: Callable[[], object], arguments: Sequence[Tensor], version: str) -> str:
@@ -129,11 +125,16 @@ class _Recorder(TorchDispatchMode):
 @lru_cache(maxsize=1)
 def _instructions() -> str:
     """What the code may be compiled for: the compiler takes every instruction that the processor has."""
+    return f"{processor()} {_cpuinfo('flags')}"
+
+
+def _cpuinfo(name: str) -> str:
+    """What Linux says of the first processor by this name; empty where it says nothing."""
     try:
-        flags = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")][:1]
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        flags = []
-    return f"{processor()} {flags}"
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
 def _compile(function: Callable[..., Tensor], arguments: Sequence[Tensor], file: Path) -> None:

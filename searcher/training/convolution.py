@@ -36,7 +36,7 @@ class MatrixConvolution(nn.Module):
         sizes = [
             (length - dilation * (kernel - 1) - 1) // stride + 1
             for length, kernel, stride, dilation in zip(
-                padded.shape[1:], self._kernel, self._stride, self._dilation, strict=False
+                padded.shape[1:-1], self._kernel, self._stride, self._dilation, strict=True
             )
         ]
         shifted = []  # [n, *sizes, channels] for each element of the kernel
