@@ -52,10 +52,13 @@ class CheckpointVault:
 
 
 def vault_of(root: str | Path, sweep: str, created: float) -> CheckpointVault:
-    """The vault of a sweep that was begun at `created`, in seconds since 1970."""
+    """The vault of a sweep that was begun at `created`, in seconds since 1970.
+
+    Named by whole microseconds, as the store keeps that time: a resume that reads it there finds the same vault.
+    """
     files = open_files(root)
     absolute = files.root if files.root.startswith("/") else str(root)
-    return CheckpointVault(absolute, sweep, f"{created:.6f}")
+    return CheckpointVault(absolute, sweep, str(round(created * 1e6)))
 
 
 @lru_cache(maxsize=4)
