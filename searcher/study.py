@@ -137,6 +137,8 @@ def run(
                     max_failures=sweep.max_failures,
                     vault=vault,
                     checkpoint_every=sweep.checkpoint_every,
+                    resumed=writer.resumed,
+                    notes=replace(vault, suffix="json"),
                 ),
                 trackers=Trackers(names=sweep.callbacks, sweep=sweep.name, results=vault.root),
                 fuse=sweep.fuse == "auto",

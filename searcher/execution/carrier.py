@@ -26,7 +26,7 @@ from searcher.training.checkpoints import CHECKPOINT_EVERY, Checkpoints, Vault
 from searcher.training.energy import EnergyMeter
 from searcher.training.fused import run_trials
 from searcher.training.loop import device_name, run_trial
-from searcher.training.measuring import packing_for
+from searcher.training.measuring import has_compiler, packing_for
 from searcher.training.tasks import Task, load_task
 
 REPORT_EVERY = 0.5
@@ -35,6 +35,10 @@ REPORT_EVERY = 0.5
 REPORT_COST = 0.02
 """Seconds of the driver that a report may cost. However many carriers there are, together they make at most
 1 / REPORT_COST = 50 reports a second: at the 7 to 13 ms measured for one, a third to two thirds of the driver."""
+
+STORED_AFTER = 30.0
+"""Seconds after which the driver has stored a record, even where storage refused meanwhile, or has ended by it. As
+long a trial that has ended keeps its checkpoint."""
 
 LOAD = "load"
 """The key of the `Load` in a carrier's Tune configuration."""
@@ -64,6 +68,8 @@ class Load:
         judged: its one trial may be pruned, so that every epoch but the last is reported at once.
         vault, checkpoint_every, begun: see `searcher.training.checkpoints.Checkpoints`.
         steps, workers: see `searcher.training.measuring.packing_for`.
+        packing: what was found so for others of the group, so that a sweep trains all of them alike wherever they
+            go on; None: nothing yet.
     """
 
     trials: Sequence[Trial]
@@ -79,6 +85,7 @@ class Load:
     begun: frozenset[str] = frozenset()
     steps: int = 0
     workers: int = 1
+    packing: Packing | None = None
 
 
 def carry(config: dict[str, Any]) -> None:
@@ -110,8 +117,11 @@ def _train(
         for trial in load.trials:
             run_probe(load.task, load.folder, trial, report.add, device)
         return
-    packing = packing_for(task, first, device, load.steps, load.workers)
-    report.packing = packing
+    packing = load.packing
+    if packing is None:
+        packing = report.packing = packing_for(task, first, device, load.steps, load.workers)
+    elif packing.compiled and not has_compiler(device):
+        packing = replace(packing, compiled=False)
     if packing.fused:
         run_trials(task, load.trials, rule, report.add, device, packing, checkpoints)
     else:
@@ -178,7 +188,7 @@ class _Report:
         try:
             tune.report({RECORDS: records, "carrier": dict(self._counts), **told, **(more or {})})
         finally:
-            # Returns, or is unwound by a stop, once the driver has the records; until then a checkpoint is needed.
+            # Returns, or is unwound by a stop, once the driver has the records. It may die before they are stored.
             for record in records:
                 if isinstance(record, TrialRecord) and record.status is not Status.FAILED:
-                    self._checkpoints.drop(record.trial_id)
+                    self._checkpoints.drop(record.trial_id, after=STORED_AFTER)

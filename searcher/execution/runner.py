@@ -16,7 +16,7 @@ from searcher.algorithms.strategies.base import Strategy
 from searcher.errors import SearcherError
 from searcher.execution.carrier import Load, carry
 from searcher.execution.packaged import portable
-from searcher.execution.packer import Packer
+from searcher.execution.packer import Memory, Packer
 from searcher.execution.pruning import PruningScheduler
 from searcher.execution.reaching import connected
 from searcher.execution.resources import Resources, carriers_at_once, check_resources
@@ -48,11 +48,15 @@ class Survival:
         max_failures: how often in a row a trial may fail, without getting further, and be started again.
         vault: where the trials' checkpoints are kept; None: nowhere, so trials start again from their start.
         checkpoint_every: seconds between two checkpoints of a trial.
+        resumed: whether an earlier run may have left checkpoints.
+        notes: where it is kept how trials are packed; None: nowhere.
     """
 
     max_failures: int
     vault: Vault | None = None
     checkpoint_every: float = CHECKPOINT_EVERY
+    resumed: bool = False
+    notes: Vault | None = None
 
 
 def run_strategies(
@@ -97,8 +101,10 @@ def run_strategies(
         tempfile.TemporaryDirectory(prefix="searcher-tune-") as scratch,
     ):
         check_resources(resources)
-        packer = Packer(strategies, carriers_at_once(resources), fuse)
-        proposals = Proposals(strategies, histories, sink, survival.max_failures, packer)
+        device = "gpu" if resources.gpu else f"{max(1, int(resources.cpu))} threads"
+        memory = Memory(survival.notes, device) if survival.notes else None
+        packer = Packer(strategies, carriers_at_once(resources), fuse, memory)
+        proposals = Proposals(strategies, histories, sink, survival.max_failures, packer, survival.resumed)
         room = Room(resources.bundle(), resources.max_concurrent)
         pruning = PruningScheduler(strategies, histories, room)
         load = Load(

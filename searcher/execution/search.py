@@ -16,7 +16,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.search import Searcher
 
-from searcher.algorithms.packing import Packing, group_of
+from searcher.algorithms.packing import Packing
 from searcher.algorithms.strategies.base import Strategy
 from searcher.errors import TaskError
 from searcher.execution.carrier import FAULT, LOAD, PACKING, RECORDS, SO_FAR, Load, failed
@@ -51,13 +51,16 @@ class Proposals:
         sink: Sink,
         max_failures: int,
         packer: Packer,
+        resumed: bool = False,
     ) -> None:
         self._packer = packer
+        self._resumed = resumed
         self._histories = histories
         self._sink = sink
         self._max_failures = max_failures
         self._turns = list(strategies)
         self._again: deque[list[Trial]] = deque()
+        self._begun: set[str] = set()
         self._failures: dict[str, _Failures] = {}
 
     def next(self) -> list[Trial]:
@@ -66,7 +69,9 @@ class Proposals:
         Trials that failed come first: their checkpoints and their data may still be at hand.
         """
         if self._again:
-            return self._again.popleft()
+            trials = self._again.popleft()
+            self._begun.update(trial.trial_id for trial in trials)
+            return trials
         for label in list(self._turns):
             self._turns.remove(label)
             self._turns.append(label)
@@ -84,8 +89,11 @@ class Proposals:
         return any(history.running for history in self._histories.values())
 
     def begun(self, trial: Trial) -> bool:
-        """Whether the trial was trained before, by a process that is no more, so may have a checkpoint."""
-        return trial.trial_id in self._failures or bool(self._histories[trial.strategy].epochs(trial))
+        """Whether a process that is no more may have trained the trial, so that it may have a checkpoint.
+
+        What is known of its epochs does not tell: they may have been lost between the process and the store.
+        """
+        return self._resumed or trial.trial_id in self._begun
 
     def take(self, records: Iterable[Record]) -> None:
         """Stores records first, then lets the strategies know. Of a failure only the last is recorded."""
@@ -95,6 +103,7 @@ class Proposals:
             self._histories[record.strategy].add(record)
             if isinstance(record, TrialRecord):
                 self._failures.pop(record.trial_id, None)
+                self._begun.discard(record.trial_id)
 
     def lost(self, load: Load, reason: str) -> None:
         """Those trials of a carrier that came to no end before it did have failed.
@@ -168,12 +177,13 @@ class ProposalSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             judged=self._pruning.judges(trials[0]),
             begun=frozenset(trial.trial_id for trial in trials if self._proposals.begun(trial)),
             steps=self._packer.steps(trials[0]),
+            packing=self._packer.packing(trials[0]),
         )
         return {LOAD: self._carriers[trial_id]}
 
     def learn(self, trial_id: str, packing: Packing) -> None:
         """How a carrier found that its trials, and others like them, are best trained."""
-        self._packer.learn(group_of(self._carriers[trial_id].trials[0]), packing)
+        self._packer.learn(self._carriers[trial_id].trials[0], packing)
 
     def began(self, trial_id: str) -> None:
         """A carrier has found a place."""

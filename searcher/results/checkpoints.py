@@ -25,11 +25,13 @@ class CheckpointVault:
         root: the results folder or its address, absolute.
         sweep: its name.
         run: tells this sweep from an earlier one of the same name whose checkpoints may linger on some node.
+        suffix: of the files' names.
     """
 
     root: str
     sweep: str
     run: str
+    suffix: str = "pt"
 
     def load(self, trial_id: str) -> bytes | None:
         try:
@@ -48,7 +50,7 @@ class CheckpointVault:
         return _connected(self.root)
 
     def _path(self, trial_id: str) -> str:
-        return f"{checkpoints_folder(self.sweep)}/{self.run}/{trial_id}.pt"
+        return f"{checkpoints_folder(self.sweep)}/{self.run}/{trial_id}.{self.suffix}"
 
 
 def vault_of(root: str | Path, sweep: str, created: float) -> CheckpointVault:

@@ -51,6 +51,8 @@ class SweepWriter:
         self._lock = lock
         self._row = row
         self._created = time.time() if created is None else created
+        self.resumed = created is not None
+        """Whether the sweep was begun by an earlier run."""
         self._partitions: dict[tuple[str, str], Partition] = {}
         self._batch: list[Record] = []  # of the background thread alone
         self._state = threading.Condition()  # guards everything below

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,9 @@ CHECKPOINT_EVERY = 60.0
 
 LARGEST_SHARE = 0.05
 """The largest fraction of a process's time that writing checkpoints may take; large models wait longer."""
+
+RETRY_SECONDS = 1.0
+"""Between two tries to read a checkpoint."""
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +52,10 @@ class Checkpoint:
 
     Attributes:
         model: its `state_dict`.
-        optimizer: its `state_dict`; of a trial in a batch, its moments by name, see `searcher.training.stack`. A
-            trial that is trained in the other way than before does not find its way into it and starts anew.
-        best: the weights of the best epoch so far; empty if no test loss was finite.
+        optimizer: its moments by their name and the parameter's, see `searcher.training.stack`; a trial may go on
+            in a batch or alone, however it was trained before. Of one alone without what had no gradient yet, and
+            of AdamW with `step`, how many updates each parameter has had.
+        best: the weights of the best epoch so far; empty, or those it began with, if no test loss was finite.
         order: the state of the generator that shuffles the samples.
         random, random_cuda: the states of torch's own generators, on the CPU and on the trial's GPU.
         epochs: everything measured so far, in order; at least one.
@@ -58,7 +63,7 @@ class Checkpoint:
     """
 
     model: Mapping[str, Any]
-    optimizer: Mapping[str, Any]
+    optimizer: Mapping[str, Mapping[str, Tensor]]
     best: Mapping[str, Tensor]
     order: Tensor
     random: Tensor
@@ -87,29 +92,51 @@ class Checkpoints:
 
     Attributes:
         every: seconds between two checkpoints of a trial.
-        begun: the trials that were trained before by a process that is no more; only they are looked up.
+        begun: the trials that a process which is no more may have trained; only they, and what this one saved, are
+            looked up.
+        patience: so many seconds the vault may refuse before a trial that was begun starts anew.
         urgent: True when the process is about to be ended: every trial then saves after its next epoch.
     """
 
     vault: Vault | None = None
     every: float = CHECKPOINT_EVERY
     begun: frozenset[str] = frozenset()
+    patience: float = 20.0
     urgent: Callable[[], bool] = lambda: False
+    _refused: float | None = None
     _due: dict[str, float] = field(default_factory=dict)
     _held: set[str] = field(default_factory=set)
 
     def find(self, trial_id: str) -> Checkpoint | None:
         """The trial's checkpoint; None if it has none that can be read. Its time to the next starts here."""
         self._due[trial_id] = time.monotonic() + self.every
-        if self.vault is None or trial_id not in self.begun:
+        if self.vault is None or not (trial_id in self.begun or trial_id in self._held):
             return None
         try:
-            content = self.vault.load(trial_id)
+            content = self._load(self.vault, trial_id)
+            if content is None:
+                return None
             self._held.add(trial_id)
-            return None if content is None else Checkpoint.decode(content)
+            return Checkpoint.decode(content)
         except Exception as error:  # whatever is wrong with it, the trial can be trained from its start
             log.warning("trial %s starts anew, its checkpoint cannot be read: %s", trial_id, error)
             return None
+
+    def _load(self, vault: Vault, trial_id: str) -> bytes | None:
+        """What is there. A vault that refuses for a while must not cost a trial all that it has behind it."""
+        while True:
+            try:
+                return vault.load(trial_id)
+            except Exception:
+                if self._patience_left() <= 0:
+                    raise
+                time.sleep(min(RETRY_SECONDS, self._patience_left()))
+
+    def _patience_left(self) -> float:
+        """Counted from the first refusal, for all trials together."""
+        if self._refused is None:
+            self._refused = time.monotonic()
+        return self._refused + self.patience - time.monotonic()
 
     def offer(self, trial_id: str, make: Callable[[], Checkpoint], together: int = 1) -> None:
         """Saves what `make` gives if it is time. Called after each epoch.
@@ -128,13 +155,26 @@ class Checkpoints:
         now = time.monotonic()
         self._due[trial_id] = now + max(self.every, together * (now - began) / LARGEST_SHARE)
 
-    def drop(self, trial_id: str) -> None:
-        """Removes the checkpoint of a trial that has ended."""
+    def drop(self, trial_id: str, after: float = 0.0) -> None:
+        """Removes the checkpoint of a trial that has ended; what is left over goes with the sweep's end.
+
+        Args:
+            after: so many seconds from now, if this process is still there then.
+        """
         self._due.pop(trial_id, None)
         if self.vault is None or trial_id not in self._held:
             return
         self._held.discard(trial_id)
-        try:
-            self.vault.remove(trial_id)
-        except Exception as error:  # removed with the sweep's others when the sweep ends
-            log.warning("the checkpoint of trial %s cannot be removed: %s", trial_id, error)
+        if after:
+            timer = threading.Timer(after, _remove, [self.vault, trial_id])
+            timer.daemon = True
+            timer.start()
+        else:
+            _remove(self.vault, trial_id)
+
+
+def _remove(vault: Vault, trial_id: str) -> None:
+    try:
+        vault.remove(trial_id)
+    except Exception as error:
+        log.warning("the checkpoint of trial %s cannot be removed: %s", trial_id, error)

@@ -231,28 +231,35 @@ class _Batch:
     def _checkpoint(self, place: int, slot: _Slot) -> Checkpoint:
         assert isinstance(slot.course, TrainingCourse)
         weights, moments, best = self.stack.state(place)
-        dropout = slot.dropout.get_state()
+        dropout, cuda = slot.dropout.get_state(), self.device.type == "cuda"
         return Checkpoint(
             model=weights,
             optimizer=moments,
             best=best,
             order=slot.order.get_state(),
-            random=dropout,
-            random_cuda=dropout if self.device.type == "cuda" else None,
+            # A trial alone draws its dropout from torch's own generator on its device.
+            random=torch.Generator().manual_seed(slot.trial.seed).get_state() if cuda else dropout,
+            random_cuda=dropout if cuda else None,
             epochs=slot.course.epochs,
             started=slot.course.record.started,
         )
 
     def _restore(self, place: int, slot: _Slot, saved: Checkpoint) -> None:
-        """The trial goes on from there; from its start if the checkpoint is not of this model in a batch."""
+        """The trial goes on from there; from its start if the checkpoint is not of this model on such a device."""
         assert isinstance(slot.course, TrainingCourse)
+        order, dropout = torch.Generator(self.device), torch.Generator(self.device)
+        random = saved.random_cuda if self.device.type == "cuda" else saved.random
         try:
+            if random is None:
+                raise ValueError("it was trained on a CPU")
+            order.set_state(saved.order)
+            dropout.set_state(random)
             self.stack.restore(place, saved.model, saved.optimizer, saved.best)
-        except (KeyError, ValueError) as error:
+        except (KeyError, RuntimeError, ValueError) as error:
             log.warning("trial %s starts anew, its checkpoint does not fit: %s", slot.trial.trial_id, error)
             return
-        slot.order.set_state(saved.order)
-        slot.dropout.set_state(saved.random)
+        slot.order = order
+        slot.dropout.set_state(random)
         slot.course.record = replace(slot.course.record, started=saved.started)
         slot.course.restore(saved.epochs)
         slot.step, slot.seconds = len(saved.epochs) * self.steps, saved.epochs[-1].seconds

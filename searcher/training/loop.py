@@ -177,7 +177,7 @@ class Run:
         """Everything that decides how the run goes on after these epochs."""
         return Checkpoint(
             model=self.model.state_dict(),
-            optimizer=self.optimizer.state_dict(),
+            optimizer=self._moments(),
             best=self.best,
             order=self.order.get_state(),
             random=torch.get_rng_state(),
@@ -188,12 +188,39 @@ class Run:
 
     def restore(self, saved: Checkpoint) -> None:
         self.model.load_state_dict(saved.model)
-        self.optimizer.load_state_dict(dict(saved.optimizer))
+        self._load_moments(saved)
         self.best = {name: value.to(self.device) for name, value in saved.best.items()}
         self.order.set_state(saved.order)
         torch.set_rng_state(saved.random)
         if saved.random_cuda is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(saved.random_cuda, self.device)
+
+    def _moments(self) -> dict[str, dict[str, Tensor]]:
+        states = {name: self.optimizer.state.get(value, {}) for name, value in self.model.named_parameters()}
+        return {
+            ours: {name: state[theirs] for name, state in states.items() if state.get(theirs) is not None}
+            for ours, theirs in self._names.items()
+        }
+
+    def _load_moments(self, saved: Checkpoint) -> None:
+        moments = {ours: saved.optimizer[ours] for ours in self._names if ours != "step"}
+        steps = saved.optimizer.get("step", {})
+        made = torch.tensor(float(saved.epochs[-1].step))
+        for name, parameter in self.model.named_parameters():
+            if not any(name in values for values in moments.values()):
+                continue
+            state = self.optimizer.state[parameter]
+            for ours, values in moments.items():
+                state[self._names[ours]] = torch.empty_like(parameter, requires_grad=False).copy_(values[name])
+            if "step" in self._names:
+                state["step"] = steps.get(name, made).to(self.device, copy=True)
+
+    @property
+    def _names(self) -> dict[str, str]:
+        """What torch's optimizer calls the moments that a checkpoint names."""
+        if isinstance(self.optimizer, torch.optim.AdamW):
+            return {"mean": "exp_avg", "square": "exp_avg_sq", "step": "step"}
+        return {"momentum": "momentum_buffer"}
 
     def step(self, inputs: Tensor, targets: Tensor, lr: float, momentum: float) -> Tensor:
         """One optimizer update; returns the batch's mean loss before it, still on the device."""

@@ -108,13 +108,17 @@ class Stack:
         return _slot_of(self._all(), slot), moments, _slot_of(self.best, slot)
 
     def restore(self, slot: int, weights: Any, moments: Any, best: Any) -> None:
-        """Puts back into a slot what `state` gave, or changes nothing.
+        """Puts what `state` gave, or a checkpoint of a trial alone holds, into a slot that was just loaded.
 
         Raises:
-            KeyError, ValueError: it is that of another model or optimizer.
+            KeyError, ValueError: it is that of another model or optimizer; nothing is changed.
         """
-        pairs = [(self._all(), weights), (self.best, best)]
-        pairs += [(whole, moments[name]) for name, whole in self.moments.items()]
+        pairs = [(self._all(), weights), (self.best, best or weights)]
+        # What had no gradient yet has no moments: they are zero.
+        pairs += [
+            ({name: value for name, value in whole.items() if name in moments[moment]}, moments[moment])
+            for moment, whole in self.moments.items()
+        ]
         for mine, saved in pairs:
             for name, whole in mine.items():
                 if saved[name].shape != whole.shape[1:]:

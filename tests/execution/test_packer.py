@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from searcher import study
-from searcher.algorithms.packing import Packing, group_of
+from searcher.algorithms.packing import Packing
 from searcher.execution.packer import Packer
 from searcher.records import History
 from searcher.sweep import parse_sweep
@@ -33,7 +33,7 @@ def test_a_group_is_spread_over_the_workers(trials: int, workers: int, width: in
     found = []
     while proposals := packer.proposals("grid", history):
         load = packer.load(proposals)
-        packer.learn(group_of(load[0]), Packing(width, False, "measured"))  # as the first carrier finds it
+        packer.learn(load[0], Packing(width, False, "measured"))  # as the first carrier finds it
         found.append(len(load))
         for trial in load:
             history.start(trial)
