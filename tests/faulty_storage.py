@@ -14,6 +14,7 @@ from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_
 from werkzeug.serving import make_server
 
 REFUSAL = b"<Error><Code>AccessDenied</Code><Message>uploads are refused</Message></Error>"
+OVERLOADED = b"<Error><Code>SlowDown</Code><Message>reduce your request rate</Message></Error>"
 
 
 class FullDisk:
@@ -45,6 +46,10 @@ class S3Server:
         """How many requests that change something have come so far, refused ones included."""
         self.refuses: Callable[[int], bool] = lambda number: False
         """Whether the request of this number that changes something is refused."""
+        self.requests = 0
+        """How many requests have come so far, of whatever kind."""
+        self.down = False
+        """Whether every request is answered by an error of the server."""
         self._backend = DomainDispatcherApplication(create_backend_app)
         self._counting = threading.Lock()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -73,14 +78,15 @@ class S3Server:
         self._thread.join()
 
     def _answer(self, request: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        if request["REQUEST_METHOD"] in ("PUT", "POST", "DELETE"):
-            with self._counting:
-                self.writes += 1
-                refused = self.refuses(self.writes)
-            if refused:
-                request["wsgi.input"].read(int(request.get("CONTENT_LENGTH") or 0))
-                start("403 Forbidden", [("Content-Type", "application/xml")])
-                return [REFUSAL]
+        changes = request["REQUEST_METHOD"] in ("PUT", "POST", "DELETE")
+        with self._counting:
+            self.requests += 1
+            self.writes += changes
+            refused = changes and self.refuses(self.writes)
+        if refused or self.down:
+            request["wsgi.input"].read(int(request.get("CONTENT_LENGTH") or 0))
+            start("503 Slow Down" if self.down else "403 Forbidden", [("Content-Type", "application/xml")])
+            return [OVERLOADED if self.down else REFUSAL]
         return self._backend(request, start)  # type: ignore[no-any-return]
 
 

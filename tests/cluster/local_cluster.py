@@ -81,8 +81,8 @@ class LocalCluster:
 
     def kill(self, *names: str) -> None:
         """`kill -9` of all processes of nodes: `head`, `w1`, …"""
-        for name in names:
-            self.call("kill", name)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda name: self.call("kill", name), names))
 
 
 @contextmanager
@@ -104,9 +104,9 @@ def local_cluster(
         yield LocalCluster(folder, values["RAY_API_SERVER_ADDRESS"], f"127.0.0.2:{values['GCS_PORT']}", extra)
     finally:
         if folder.exists():
-            for node in folder.iterdir():  # at once: nothing is left that would have to end in order
-                if node.is_dir():
-                    run_script("kill", str(folder), node.name)
+            nodes = [node.name for node in folder.iterdir() if node.is_dir()]
+            with ThreadPoolExecutor() as pool:  # at once: nothing is left that would have to end in order
+                list(pool.map(lambda node: run_script("kill", str(folder), node), nodes))
             run_script("stop", str(folder))
         shutil.rmtree(parent, ignore_errors=True)
 

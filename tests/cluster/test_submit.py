@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -41,6 +42,7 @@ STOPPED = SWEEP | {
     "name": "stopped",
     "task": "patient_task.py:make_task",
     "strategies": [{"grid": QUICK}, {"grid": LONG}],
+    "checkpoint_every": 1,
 }
 """Where epochs last a second some trials end soon, and others do not before it is stopped."""
 
@@ -120,15 +122,18 @@ def test_a_followed_sweep_equals_a_local_run_row_for_row_and_the_token_is_nowher
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     file = write_sweep(project, SWEEP)
-    followed = command(cluster, "submit", str(file), "--follow", cwd=tmp_path)
+    with ThreadPoolExecutor() as pool:
+        following = pool.submit(command, cluster, "submit", str(file), "--follow", cwd=tmp_path)
+        searcher.run(parse_sweep(SWEEP | {"results": str(tmp_path / "local")}), project)
+        followed = following.result()
     assert followed.returncode == 0, followed.stderr
     assert followed.stdout.splitlines()[0] == "tiny"
     assert "holdout accuracy" in followed.stdout
     assert "tiny: task tiny_task.py:make_task" in followed.stderr
     assert "grid 8/8 trials" in followed.stderr
 
-    assert call("fetch", "tiny", "--to", str(tmp_path / "got")) == 0
-    searcher.run(parse_sweep(SWEEP | {"results": str(tmp_path / "local")}), project)
+    for _ in range(2):  # fetched again: replaced
+        assert call("fetch", "tiny", "--to", str(tmp_path / "got")) == 0
     assert_equal_results(tmp_path / "got", tmp_path / "local", "tiny")
     assert set(pd.read_parquet(tmp_path / "got/sweeps").status) == {"completed"}
 
@@ -153,37 +158,66 @@ def holders(secret: str, *folders: Path) -> list[Path]:
     return [Path(line) for line in found.stdout.splitlines()]
 
 
-def test_a_stopped_job_keeps_what_was_measured_and_a_resume_makes_it_whole(
+def test_a_job_with_results_on_object_storage_outlives_its_outage_and_a_stopped_one_is_made_whole(
     cluster: LocalCluster, ray_session: object, token: None, project: Path, tmp_path: Path
 ) -> None:
-    sweep = parse_sweep(STOPPED)
-    with cluster.slow():
-        job = searcher.submit(sweep, project)
-        job.check()
-        with pytest.raises(ExecutionError, match="job 'stopped' is running: searcher logs stopped -f"):
-            searcher.submit(sweep, project)
-        wait_for_trials(job, at_least=1)
-        assert call("stop", "stopped") == 0
-    stopped = clusters.find("stopped")
-    assert stopped.state == "stopped"
-    stopped.fetch(tmp_path / "before")
-    before = pd.read_parquet(tmp_path / "before/trials")
-    kept = before[before.status == "completed"].set_index("trial_id").finished
-    assert 1 <= len(kept) < 8
-    assert pd.read_parquet(tmp_path / "before/sweeps").status.tolist() == ["interrupted"]
+    with S3Server() as server:
+        endpoint = quote(server.environment["AWS_ENDPOINT_URL"], safe="")
+        options = f"endpoint_override={endpoint}&region=us-east-1&scheme=http"
+        address = f"s3://bucket/results?{options}"
+        storage, _ = pafs.FileSystem.from_uri(f"s3://bucket?{options}&allow_bucket_creation=true")
+        storage.create_dir("bucket")
+        sweep = parse_sweep(STOPPED | {"results": address})
+        with cluster.slow():
+            job = searcher.submit(sweep, project)
+            job.check()
+            with pytest.raises(ExecutionError, match="job 'stopped' is running: searcher logs stopped -f"):
+                searcher.submit(sweep, project)
+            wait_for_trials(job, at_least=1)
+            server.refuses = lambda number: True
+            refused = server.writes
+            wait_until(lambda: server.writes > refused + 5, "nothing is tried")
+            server.refuses = lambda number: False
+            server.down = True
+            asked = server.requests
+            wait_until(lambda: server.requests > asked + 10, "nothing is asked")
+            server.down = False
+            written = server.writes
+            wait_until(lambda: server.writes > written + 5, "nothing is written")
+            wait_until(lambda: bool(checkpoints(storage)), "no checkpoint was written")
+            assert call("stop", "stopped") == 0
+            stopped_at = pd.Timestamp.now("UTC")
+        stopped = clusters.find("stopped")
+        assert stopped.state == "stopped"
+        with pytest.raises(ExecutionError, match="its results are at s3://bucket/results"):
+            stopped.fetch()
+        there = searcher.open_results(address)
+        before = there.trials()
+        kept = before[before.status == "completed"].set_index("trial_id").finished
+        assert 1 <= len(kept) < 8
+        assert there.sweeps().status.tolist() == ["interrupted"]
 
-    resumed = clusters.resume("stopped")
-    assert (resumed.name, resumed.attempt, resumed.submission_id) == ("stopped", 2, "stopped.2")
-    assert resumed.wait() == "completed"
-    clusters.find("stopped").fetch(tmp_path / "before")  # the same sweep, fetched again: replaced
-    searcher.run(parse_sweep(STOPPED | {"results": str(tmp_path / "local")}), project)
-    assert_equal_results(tmp_path / "before", tmp_path / "local", "stopped")
-    after = pd.read_parquet(tmp_path / "before/trials").set_index("trial_id").finished
-    assert (after[kept.index] == kept).all(), "trained again"
+        resumed = clusters.resume("stopped")
+        assert (resumed.name, resumed.attempt, resumed.submission_id) == ("stopped", 2, "stopped.2")
+        with ThreadPoolExecutor() as pool:
+            local = pool.submit(searcher.run, parse_sweep(STOPPED | {"results": str(tmp_path / "local")}), project)
+            assert resumed.wait() == "completed"
+            here = local.result()
+        for frames in ((there.trials(), here.trials()), (there.epochs(), here.epochs())):
+            pd.testing.assert_frame_equal(*(comparable(frame, "stopped") for frame in frames))
+        after = there.trials().set_index("trial_id")
+        assert (after.finished[kept.index] == kept).all(), "trained again"
+        assert ((after.started < stopped_at) & (after.finished > stopped_at)).any(), "all were begun anew"
+        assert not checkpoints(storage), "left over"
 
     (project / "patient_task.py").write_text("# changed\n" + (project / "patient_task.py").read_text())
     with pytest.raises(ExecutionError, match="its files have changed in .*submit SWEEP.yaml --resume"):
         clusters.resume("stopped")
+
+
+def checkpoints(storage: pafs.FileSystem) -> list[str]:
+    there = storage.get_file_info(pafs.FileSelector("bucket", recursive=True))
+    return [file.path for file in there if file.path.endswith(".pt")]
 
 
 def wait_for_trials(job: clusters.Job, at_least: int) -> None:
@@ -270,38 +304,6 @@ def test_a_run_whose_task_loads_here_alone_is_not_begun(
     assert "'leans.py:make_task' does not import: KeyError: 'ONLY_HERE'" in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "results/sweeps").exists()
-
-
-def test_results_on_object_storage_are_read_directly_and_an_outage_of_it_is_outlived(
-    cluster: LocalCluster, ray_session: object, token: None, project: Path, tmp_path: Path
-) -> None:
-    with S3Server() as server:
-        endpoint = quote(server.environment["AWS_ENDPOINT_URL"], safe="")
-        options = f"endpoint_override={endpoint}&region=us-east-1&scheme=http"
-        address = f"s3://bucket/results?{options}"
-        storage, _ = pafs.FileSystem.from_uri(f"s3://bucket?{options}&allow_bucket_creation=true")
-        storage.create_dir("bucket")
-        grid = GRID | {"lr": [0.1], "batch_size": [48]}
-        sweep = SWEEP | {"name": "far", "task": "patient_task.py:make_task", "epochs": 60, "checkpoint_every": 1}
-        with cluster.slow():
-            far = parse_sweep(sweep | {"results": address, "strategies": [{"grid": grid}]})
-            job = searcher.submit(far, project)
-            job.check()
-            before = server.writes
-            wait_until(lambda: server.writes > before + 10, "nothing is written")
-            server.refuses = lambda number: True
-            refused = server.writes
-            wait_until(lambda: server.writes > refused + 10, "nothing is tried")
-            server.refuses = lambda number: False
-        assert job.wait() == "completed"
-        with pytest.raises(ExecutionError, match="its results are at s3://bucket/results"):
-            job.fetch()
-        searcher.run(parse_sweep(sweep | {"results": str(tmp_path), "strategies": [{"grid": grid}]}), project)
-        there, here = searcher.open_results(address), searcher.open_results(tmp_path)
-        for frames in ((there.trials(), here.trials()), (there.epochs(), here.epochs())):
-            pd.testing.assert_frame_equal(*(comparable(frame, "far") for frame in frames))
-        left = [file.path for file in storage.get_file_info(pafs.FileSelector("bucket", recursive=True))]
-        assert not [path for path in left if path.endswith(".pt")]
 
 
 def test_what_is_wrong_with_a_cluster_is_one_line_and_exit_code_2(
