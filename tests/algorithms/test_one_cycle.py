@@ -72,7 +72,27 @@ def test_at_each_longer_length_a_higher_peak_and_more_decay_compete() -> None:
     reasons = [trial.reason.split(":")[0] for trial in climbed]
     assert "tries a longer cycle, 5 epochs" in reasons
     assert "tries a higher peak, twice the rate, as a longer cycle may like another one" in reasons
-    assert "tries more weight decay, 0.0032, as a longer cycle may like another one" in reasons
+    assert "tries more weight decay, 0.01, as a longer cycle may like another one" in reasons
+
+
+@pytest.mark.parametrize(
+    ("best", "expected"),
+    [
+        (1e-3, [1e-2, 3.2e-3, 3.2e-3]),  # a whole step loses at 5 epochs, and half of one at each longer length
+        (1e-2, [1e-2, 1e-1]),  # it wins, and the next one loses
+    ],
+)
+def test_the_exponent_of_the_weight_decay_is_bisected(best: float, expected: list[float]) -> None:
+    _, trials = play(strategy(), Made(peak=0.4, decay=best))
+    climbed = [one for one in trials if one.kind is Kind.TRAIN and "tries more weight decay" in one.reason]
+    assert [one.configuration.weight_decay for one in climbed][: len(expected)] == expected
+
+
+def test_a_tie_goes_to_more_weight_decay_while_a_longer_cycle_follows() -> None:
+    """As a longer cycle likes more of it: half-way between the two, both have the same loss."""
+    _, trials = play(strategy(), Made(peak=0.4, decay=10**-2.5))
+    climbed = [one for one in trials if one.kind is Kind.TRAIN and "tries a longer cycle" in one.reason]
+    assert [(one.length, one.configuration.weight_decay) for one in climbed][:2] == [(5, 1e-3), (10, 1e-2)]
 
 
 def test_a_peak_that_hardly_trains_in_a_short_cycle_is_not_tried_in_longer_ones() -> None:
@@ -209,8 +229,8 @@ def test_a_peak_that_diverges_is_not_chosen() -> None:
     ("fit", "first"),
     [
         (Fit.UNDER, "a longer cycle, 10 epochs"),
-        (Fit.GOOD, "more weight decay, 0.0032"),
-        (Fit.OVER, "more weight decay, 0.0032"),
+        (Fit.GOOD, "more weight decay, 0.01"),
+        (Fit.OVER, "more weight decay, 0.01"),
         (Fit.DIVERGED, "a lower peak, half the rate"),
     ],
 )

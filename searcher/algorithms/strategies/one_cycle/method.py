@@ -4,7 +4,8 @@
 2. Short cycles walk to the peak, from where the range tests point to.
 3. A climb: the best cycle is made longer, step by step. Short cycles understate how large a peak and how much
    weight decay a longer one likes, as both regularize and that shows only where it begins to over-fit. So at each
-   length twice the peak and more weight decay compete with what was best before.
+   length twice the peak and ten times the weight decay (half the step in the exponent where that lost before)
+   compete with what was best before.
 4. Moves, with what the budget leaves: the best cycle so far is diagnosed, and what its diagnosis calls for is
    tried: a longer cycle, more or less weight decay, a higher or lower peak. What lowers the test loss is kept, and
    a longer cycle also where it does no harm.
@@ -193,9 +194,12 @@ class Search:
             self._try([rival.point], [f"tries {rival.words}, as a longer cycle may like another one: {told}"])
             new = self.outcomes[rival.point]
             effect = self.effects[rival.change] = new.loss - now.loss if new.trained else math.inf
-            # A tie goes to the higher peak where a still longer cycle follows, which likes it better.
-            tie = rival.change is Change.HIGHER and point.level < top and effect < GAIN * abs(now.loss)
-            if tie or _is_better(new, now):
+            # A tie goes to what regularizes more where a still longer cycle follows, which likes it better.
+            regularizes = rival.change in (Change.HIGHER, Change.MORE_DECAY)
+            tie = regularizes and point.level < top and effect < GAIN * abs(now.loss)
+            wins = tie or _is_better(new, now)
+            self._bisect(rival.change, loser=point if wins else rival.point)
+            if wins:
                 self.effects[rival.change.opposite] = -effect
                 point = rival.point
         return point
@@ -229,9 +233,16 @@ class Search:
             if move.change is Change.HIGHER and self._behind(move.point) > NEAR:
                 continue
             self._try([move.point], [f"tries {move.words}: {self._told(best)} is {now.diagnosis.reason}"])
-            if self._keeps(best, move.point):
+            kept = self._keeps(best, move.point)
+            self._bisect(move.change, loser=best if kept else move.point)
+            if kept:
                 return move.point
         return None
+
+    def _bisect(self, change: Change, loser: Point) -> None:
+        """The next step towards a weight decay that lost is half of one."""
+        if change in (Change.MORE_DECAY, Change.LESS_DECAY):
+            self.moves.lost.add(loser.weight_decay)
 
     def _keeps(self, best: Point, tried: Point) -> bool:
         """Whether a move from the best point is made, now that it was tried."""

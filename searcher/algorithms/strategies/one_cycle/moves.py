@@ -19,9 +19,9 @@ FIRST_DECAY = {"sgd": 1e-3, "adamw": 1e-1}
 """The first step up from less: smaller ones hardly show."""
 
 LARGEST_DECAY = {"sgd": 1e-1, "adamw": 1.0}
-DECAY_STEP = {"sgd": 10**0.5, "adamw": 10.0}
-"""A step of the weight decay: with SGD half-way between two powers of ten, the exponent's bisection. AdamW's is
-multiplied by the learning rate, which makes it weak: it needs larger steps."""
+WHOLE_STEP, HALF_STEP = 10.0, 10**0.5
+"""The exponent of the weight decay is bisected. A whole power of ten comes first: what half of one does is hidden in
+the luck of a short cycle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,8 @@ class Moves:
         self.lengths = tuple(lengths)
         self._smallest, self._largest = SMALLEST_DECAY[optimizer], LARGEST_DECAY[optimizer]
         self._first = FIRST_DECAY[optimizer]
-        self._step = DECAY_STEP[optimizer]
+        self.lost: set[float] = set()
+        """Weight decays that did worse than another one when both were tried: from there on, half a step."""
 
     def of(self, point: Point, fit: Fit) -> Iterator[Move]:
         """The moves that a diagnosis calls for, the most promising first."""
@@ -141,7 +142,9 @@ class Moves:
         )
 
     def _more_decay(self, point: Point) -> Move | None:
-        more = max(_rounded(point.weight_decay * self._step), self._first)
+        more = max(_rounded(point.weight_decay * WHOLE_STEP), self._first)
+        if more in self.lost or more > self._largest:
+            more = max(_rounded(point.weight_decay * HALF_STEP), self._first)
         if more > self._largest:
             return None
         return Move(replace(point, weight_decay=more), f"more weight decay, {more:g}", Change.MORE_DECAY)
@@ -149,9 +152,13 @@ class Moves:
     def _less_decay(self, point: Point) -> Move | None:
         if not point.weight_decay:
             return None
-        less = _rounded(point.weight_decay / self._step)
-        less = less if less >= self._smallest else 0.0
+        less = self._decay(point.weight_decay / WHOLE_STEP)
+        if less in self.lost:
+            less = self._decay(point.weight_decay / HALF_STEP)
         return Move(replace(point, weight_decay=less), f"less weight decay, {less:g}", Change.LESS_DECAY)
+
+    def _decay(self, value: float) -> float:
+        return _rounded(value) if _rounded(value) >= self._smallest else 0.0
 
     def _higher(self, point: Point) -> Move | None:
         return Move(replace(point, exponent=point.exponent - 1), "a higher peak, twice the rate", Change.HIGHER)
