@@ -20,8 +20,8 @@ FIRST_DECAY = {"sgd": 1e-3, "adamw": 1e-1}
 
 LARGEST_DECAY = {"sgd": 1e-1, "adamw": 1.0}
 WHOLE_STEP, HALF_STEP = 10.0, 10**0.5
-"""The exponent of the weight decay is bisected. A whole power of ten comes first: what half of one does is hidden in
-the luck of a short cycle."""
+"""The exponent of the weight decay is bisected. A whole power of ten comes first: what half of one does is hidden
+in the luck of a short cycle."""
 
 
 @dataclass(frozen=True, slots=True)
