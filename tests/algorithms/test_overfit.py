@@ -247,7 +247,9 @@ def test_the_numbers_of_a_reason_are_those_of_the_curve(steps, start) -> None:
         return
     seen, level = test[:epoch], np.mean(test[epoch - 3 : epoch])
     best, at = min(seen), int(np.argmin(seen)) + 1
-    assert f"test loss {level:.4g} at epoch {epoch} " in reason
+    shown = re.search(rf"test loss (\S+) at epoch {epoch} ", reason)
+    assert shown
+    assert float(shown[1]) == pytest.approx(level, rel=5.1e-4, abs=1e-9)  # four digits of it
     assert f"minimum {best:.4g} at epoch {at}, " in reason
     if best:
         above = re.search(r"is (\d+) % above", reason)

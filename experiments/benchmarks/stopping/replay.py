@@ -38,6 +38,8 @@ ENDS_ABOVE = 0.1
 """A trial over-fits that ends by this fraction above its lowest test loss, means of 3 epochs both."""
 BEYOND_NOISE = 4.0
 """Or that ends above it by so many widths of the noise of such a difference."""
+MOST, HARDLY = 0.5, 0.125
+"""A sweep over-fits where at least the first fraction of its trials do; nothing does where at most the second."""
 
 
 def families(epochs: int) -> dict[str, list[Spec]]:
@@ -83,7 +85,8 @@ def main() -> None:
             known.to_csv(OUTCOMES, index=False, float_format="%.5g")
             print(path.stem, "peers" if peers else "ours", flush=True)
     known = described(known)
-    (HERE / "outcomes.md").write_text(f"{table(known)}\n{by_mark(known)}\n{by_group(known)}\n{by_sweep(known)}")
+    tables = (table(known), by_meaning(known), by_mark(known), by_group(known), by_sweep(known))
+    (HERE / "outcomes.md").write_text("\n".join(tables))
     draw(known, HERE.parents[2] / "docs" / "stopping-regret.png")
 
 
@@ -119,6 +122,7 @@ def described(outcomes: pd.DataFrame) -> pd.DataFrame:
                 "possible": possible(curves),
                 "wasted": wasted(curves),
                 "above noise": beyond_noise(curves),
+                "truly": beyond_noise(curves, learning=True),
                 **marks,
             }
         )
@@ -131,18 +135,22 @@ def overfitting(curves: Sequence[Curve], mark: float) -> float:
     return float(np.mean([level[-1] > np.min(level) + mark * abs(np.min(level)) for level in levels(curves)]))
 
 
-def beyond_noise(curves: Sequence[Curve]) -> float:
+def beyond_noise(curves: Sequence[Curve], learning: bool = False) -> float:
     """The fraction of the trials that end above their lowest test loss by more than their noise explains.
 
     Its width is taken from the median size of the bends x[t] - 2 x[t-1] + x[t-2] of the test loss: for independent
     noise of width s that is 0.674 sqrt(6) s. The width of the difference of two means of 3 is sqrt(2 / 3) s.
+
+    Args:
+        learning: and whose training loss is lower at the end than there, means of 3 both: what over-fitting means.
     """
     found = []
-    for curve, level in zip(curves, levels(curves), strict=True):
+    for curve, level, train in zip(curves, levels(curves), levels(curves, "train_loss"), strict=True):
         losses = np.nan_to_num([o.test_loss for o in curve.observations], nan=1e300)
         bends = np.abs(np.diff(losses, 2)) if len(losses) > 2 else np.zeros(1)
         width = float(np.median(bends)) / (0.674 * 6**0.5) * (2 / 3) ** 0.5
-        found.append(level[-1] > np.min(level) + BEYOND_NOISE * width)
+        risen = level[-1] > np.min(level) + BEYOND_NOISE * width
+        found.append(risen and (not learning or train[-1] < train[np.argmin(level)]))
     return float(np.mean(found))
 
 
@@ -164,16 +172,16 @@ def possible(curves: Sequence[Curve]) -> float:
     return float(np.mean(ends))
 
 
-def levels(curves: Sequence[Curve]) -> list[np.ndarray]:
-    """Means of 3 successive test losses of each trial; infinite where one is not finite."""
-    losses = [np.array([o.test_loss for o in curve.observations]) for curve in curves]
+def levels(curves: Sequence[Curve], loss: str = "test_loss") -> list[np.ndarray]:
+    """Means of 3 successive losses of each trial; infinite where one is not finite."""
+    losses = [np.array([getattr(o, loss) for o in curve.observations]) for curve in curves]
     return [np.convolve(np.nan_to_num(loss, nan=1e300), np.ones(3) / 3, "valid") for loss in losses]
 
 
 def kind(outcomes: pd.DataFrame) -> pd.Series:
     """Of each row's sweep: `1cycle`, `over-fits` (half of the trials), `does not` (an eighth), `some do`."""
     share = outcomes["over_fitting"]
-    kinds = np.select([share >= 0.5, share <= 0.125], ["over-fits", "does not"], "some do")
+    kinds = np.select([share >= MOST, share <= HARDLY], ["over-fits", "does not"], "some do")
     return pd.Series(np.where(outcomes["sweep"].str.endswith("one_cycle"), "1cycle", kinds), outcomes.index)
 
 
@@ -211,24 +219,54 @@ def table(outcomes: pd.DataFrame) -> str:
 
 
 def by_mark(outcomes: pd.DataFrame) -> str:
-    """The default rule where sweeps over-fit and where they do not, by other marks of what does; without 1cycle."""
-    lines = ["| a trial over-fits that ends higher by | over-fits | saved | hindsight | does not | saved |"]
-    lines += ["| --- |" + " ---: |" * 5]
+    """The default rule where sweeps over-fit and where they do not, by each mark of what does; without 1cycle."""
+    lines = [
+        "| a trial over-fits that ends higher by | over-fits | saved | hindsight | some do | saved "
+        "| does not | saved |"
+    ]
+    lines += ["| --- |" + " ---: |" * 7]
     rows = outcomes[(outcomes["family"] == DEFAULTS[0]) & ~outcomes["sweep"].str.endswith("one_cycle")]
-    for column in [*(f"above {100 * mark:.0f} %" for mark in MARKS), "above noise"]:
-        yes, no = rows[rows[column] >= 0.5], rows[rows[column] <= 0.125]
-        name = f"{BEYOND_NOISE:.0f} widths of noise" if "noise" in column else column.removeprefix("above ")
+    noise = f"{BEYOND_NOISE:.0f} widths of its noise"
+    names = {"truly": f"{noise}, training loss lower", "above noise": noise}
+    for column in [*names, *(f"above {100 * mark:.0f} %" for mark in MARKS)]:
+        yes, no = rows[rows[column] >= MOST], rows[rows[column] <= HARDLY]
+        some = rows[(rows[column] > HARDLY) & (rows[column] < MOST)]
         lines.append(
-            f"| {name} | {len(yes)} sweeps | {100 * yes['saved'].mean():.0f} % "
-            f"| {100 * yes['wasted'].mean():.0f} % | {len(no)} sweeps | {100 * no['saved'].mean():.0f} % |"
+            f"| {names.get(column, column.removeprefix('above '))} | {len(yes)} sweeps | {mean(yes['saved'])} "
+            f"| {mean(yes['wasted'])} | {len(some)} sweeps | {mean(some['saved'])} "
+            f"| {len(no)} sweeps | {mean(no['saved'])} |"
         )
+    return "\n".join(lines) + "\n"
+
+
+def mean(fractions: pd.Series) -> str:
+    return f"{100 * fractions.mean():.1f} %" if len(fractions) else ""
+
+
+def by_meaning(outcomes: pd.DataFrame) -> str:
+    """Every rule by what over-fitting means: beyond the noise, while the training loss falls; without 1cycle."""
+    rows = outcomes[~outcomes["sweep"].str.endswith("one_cycle")]
+    kinds = np.select([rows["truly"] >= MOST, rows["truly"] <= HARDLY], ["over-fits", "does not"], "some do")
+    saved = rows.assign(kind=kinds).pivot_table("saved", ["family", "variant"], "kind")
+    worst = outcomes.groupby(["family", "variant"])["loss_regret"].max()
+    names = outcomes.drop_duplicates(["family", "variant"]).set_index(["family", "variant"])["rule"]
+    lines = ["| rule, by meaning | over-fits | some do | does not | worst regret of all sweeps |"]
+    lines += ["| --- |" + " ---: |" * 4]
+    for family in families(100):
+        for key, row in saved[saved.index.get_level_values("family") == family].iterrows():
+            label = family if family.startswith("default") else f"{family}: {names[key]}"
+            means = " | ".join(f"{100 * row[name]:.1f} %" for name in ("over-fits", "some do", "does not"))
+            lines.append(f"| {label} | {means} | {100 * worst[key]:.1f} % |")
     return "\n".join(lines) + "\n"
 
 
 def by_group(outcomes: pd.DataFrame) -> str:
     """The default rule on the sweeps that it was tuned on, and on those that it was not."""
-    lines = ["| sweeps | over-fits | saved | by itself | some do | does not | 1cycle | worst regret |"]
-    lines += ["| --- |" + " ---: |" * 7]
+    lines = [
+        "| sweeps | over-fits | saved | by itself | some do | does not | 1cycle | worst regret "
+        "| by meaning over-fits | saved | by itself | does not | saved |",
+        "| --- |" + " ---: |" * 12,
+    ]
     outcomes = outcomes.assign(kind=kind(outcomes), task=outcomes["sweep"].str.split("-").str[0])
     for name, tasks in GROUPS.items():
         rows = outcomes[outcomes["task"].isin(tasks)]
@@ -238,10 +276,14 @@ def by_group(outcomes: pd.DataFrame) -> str:
         for which in ("some do", "does not", "1cycle"):
             saved = ours["saved"][ours["kind"] == which]
             means.append(f"{100 * saved.mean():.0f} % ({len(saved)})" if len(saved) else "")
+        cycle = ours["sweep"].str.endswith("one_cycle")
+        true, none = (ours["truly"] >= MOST) & ~cycle, (ours["truly"] <= HARDLY) & ~cycle
+        alone = single["saved"][single["sweep"].isin(ours["sweep"][true])]
         lines.append(
             f"| {name} ({len(ours)}) | {over.sum()} | {100 * ours['saved'][over].mean():.0f} % "
             f"| {100 * single['saved'][single['kind'] == 'over-fits'].mean():.0f} % | {' | '.join(means)} "
-            f"| {100 * ours['loss_regret'].max():.2f} % |"
+            f"| {100 * ours['loss_regret'].max():.2f} % | {true.sum()} | {mean(ours['saved'][true])} "
+            f"| {mean(alone)} | {none.sum()} | {mean(ours['saved'][none])} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -249,8 +291,9 @@ def by_group(outcomes: pd.DataFrame) -> str:
 def by_sweep(outcomes: pd.DataFrame) -> str:
     """The default rule sweep by sweep; `hindsight` stops each trial 5 epochs after its best one."""
     lines = [
-        "| sweep | recorded as | over-fit | hindsight | saved | by itself | regret | accuracy lost | cut short |",
-        "| --- | --- |" + " ---: |" * 7,
+        "| sweep | recorded as | 10 % higher | over-fit by meaning | hindsight | saved | by itself | regret "
+        "| accuracy lost | cut short |",
+        "| --- | --- |" + " ---: |" * 8,
     ]
     single = outcomes[outcomes["family"] == "default, each trial by itself"].set_index("sweep")
     group = {task: name for name, tasks in GROUPS.items() for task in tasks}
@@ -259,6 +302,7 @@ def by_sweep(outcomes: pd.DataFrame) -> str:
         interval = f"{100 * row.saved:.0f} % ({100 * row.saved_low:.0f} to {100 * row.saved_high:.0f})"
         lines.append(
             f"| {row.sweep} | {group[row.sweep.split('-')[0]]} | {100 * row.over_fitting:.0f} % "
+            f"| {100 * row.truly:.0f} % "
             f"| {100 * row.wasted:.0f} % | {interval} "
             f"| {100 * single.saved[row.sweep]:.0f} % | {100 * row.loss_regret:.2f} % | {lost} "
             f"| {100 * row.winner_stopped:.0f} % |"

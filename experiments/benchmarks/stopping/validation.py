@@ -1,4 +1,4 @@
-"""Six tasks recorded to validate the default rule after its last change: longer runs, heavy tails, large rates.
+"""Six tasks recorded to validate the default rule, never to tune it: longer runs, heavy tails, large rates.
 
 They differ from those of `tasks.py` in what they train (a recurrent network, a likelihood that falls below zero),
 in the length of the runs (80 to 200 epochs) and in rates so large that the loss is spiky.

@@ -107,7 +107,7 @@ class Overfit:
         rises: reports in a row that stop a trial.
         noise: how far the test level must have risen, in widths of the noise of its difference. With 4, of
             curves of 100 reports of pure noise, a tenth of the loss wide, about 2 in 100 are stopped if half of
-            the training loss is left, and 14 in 100 if none is (200 curves of each).
+            the training loss is left, and 13 in 100 if none is (200 curves of each).
         margin: and beyond that, as a fraction of the minimum's size.
         repair: what a fall of the learning rate to nothing is taken to repair, in widths of the noise.
         settled: the fall to come, as a fraction of the largest learning rate so far, that no longer matters.
@@ -116,10 +116,10 @@ class Overfit:
 
     rises: int = 3
     noise: float = 4.0
-    margin: float = 0.02
+    margin: float = 0.01
     repair: float = 8.0
     settled: float = 0.02
-    hopeless: float | None = 0.02
+    hopeless: float | None = 0.01
 
     def __post_init__(self) -> None:
         require(is_count(self.rises), "overfit", "rises", "a whole number of at least 1", self.rises)
