@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -110,10 +110,24 @@ def run(
         SearcherError: see `prepare`, the store and the runner.
         KeyboardInterrupt: Ctrl-C. What was measured is stored, and the sweep can be resumed.
     """
+    from searcher.execution.own_ray import started_ahead
+
+    if mode == "new":
+        Store(sweep.results).refuse_stored(sweep.name)
+    with started_ahead(address, resources_of(sweep)) as wait_for_ray:
+        prepared = prepare(sweep, folder)
+        _run(prepared, mode, address, observer, wait_for_ray)
+    return open_results(sweep.results)
+
+
+def _run(
+    prepared: Prepared, mode: Mode, address: str | None, observer: Observer | None, wait_for_ray: Callable[[], None]
+) -> None:
     from searcher.execution.runner import Survival, run_strategies
     from searcher.execution.trackers import Trackers
 
-    prepared = prepare(sweep, folder)
+    wait_for_ray()
+    sweep = prepared.sweep
     store = Store(sweep.results)
     if mode == "resume":
         _check_resumable(prepared)
@@ -144,7 +158,6 @@ def run(
                 fuse=sweep.fuse == "auto",
                 address=address,
             )
-    return open_results(sweep.results)
 
 
 @contextmanager

@@ -39,8 +39,25 @@ def connected(address: str | None, **more: Any) -> Iterator[None]:
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     _check_reachable(where)
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
     options = more | ({"include_dashboard": False} if where == "local" else {})
+    _init(where, **options)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def start_here() -> None:
+    """Starts a Ray of our own on this machine.
+
+    Raises:
+        ExecutionError: it does not come up.
+    """
+    _init("local", include_dashboard=False)
+
+
+def _init(where: str, **options: Any) -> None:
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(where, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True, **options)
@@ -50,10 +67,6 @@ def connected(address: str | None, **more: Any) -> Iterator[None]:
         raise ExecutionError(f"address: no Ray answers at '{where}': {_line(str(error))}") from error
     if callable(handler) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)  # Ray puts its own in place, by which a run would end as failed
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _check_reachable(where: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,29 +14,18 @@ from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig
 from searcher.algorithms.strategies.base import Strategy
 from searcher.errors import SearcherError
 from searcher.execution.carrier import Load, carry
+from searcher.execution.own_ray import environment
 from searcher.execution.packaged import portable
 from searcher.execution.packer import Memory, Packer
 from searcher.execution.pruning import PruningScheduler
 from searcher.execution.reaching import connected
 from searcher.execution.resources import Resources, carriers_at_once, check_resources
-from searcher.execution.room import AHEAD, Room
+from searcher.execution.room import Room
 from searcher.execution.scheduler import OverfitScheduler
 from searcher.execution.search import Proposals, ProposalSearch, RecordCallback, Sink
 from searcher.execution.trackers import Trackers, told
 from searcher.records import History
 from searcher.training.checkpoints import CHECKPOINT_EVERY, Vault
-
-_ENVIRONMENT = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our store keeps the records
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to handle
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # a sweep is resumed from our records, never from Tune's snapshot
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "TUNE_MAX_PENDING_TRIALS_PG": str(AHEAD),  # `Room` says how many may wait; Tune's own limit for us is one
-    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # we start trials again, never Tune
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +83,7 @@ def run_strategies(
         KeyboardInterrupt: Ctrl-C; everything reported so far is with the sink.
     """
     with (
-        _environment(),
+        environment(),
         connected(address),
         told(sink, trackers, histories) as sink,
         tempfile.TemporaryDirectory(prefix="searcher-tune-") as scratch,
@@ -141,21 +129,6 @@ def run_strategies(
                 tuner.fit()
         finally:
             room.leave()
-
-
-@contextmanager
-def _environment() -> Iterator[None]:
-    """Tune's settings are ours inside, and afterwards again those of other sweeps in this process."""
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
-    os.environ.update(_ENVIRONMENT)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextmanager

@@ -56,17 +56,22 @@ class Store:
         with self._errors(f"begin sweep '{name}'"):
             lock = self._lock(name)
             try:
-                if mode == "new" and name in self.sweeps():
-                    raise SweepExistsError(
-                        f"sweep '{name}' is already in {self._files.shown}: "
-                        "--resume trains only what is missing, --overwrite deletes it first"
-                    )
+                if mode == "new":
+                    self.refuse_stored(name)
                 if mode == "overwrite":
                     _delete(self._files, name)
                 return SweepWriter(self._files, lock, row, self._created(name), patience)
             except BaseException:
                 lock.release()
                 raise
+
+    def refuse_stored(self, name: str) -> None:
+        """Raises SweepExistsError if there is a sweep of this name."""
+        if name in self.sweeps():
+            raise SweepExistsError(
+                f"sweep '{name}' is already in {self._files.shown}: "
+                "--resume trains only what is missing, --overwrite deletes it first"
+            )
 
     def sweeps(self) -> list[str]:
         """The names of the stored sweeps, sorted."""
