@@ -16,7 +16,7 @@ import numpy as np
 from searcher.algorithms.stopping import Observation, Overfit
 from searcher.execution.scheduler import OverfitScheduler
 
-REPORTS, REPEATS = 100_000, 3
+REPORTS, REPEATS = 100_000, 5
 
 
 def rule(trials: int) -> float:
