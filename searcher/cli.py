@@ -5,7 +5,6 @@ Exit codes: 0 done; 1 a search that found nothing usable; 2 bad input, in one li
 
 from __future__ import annotations
 
-import gc
 import json
 import signal
 import sys
@@ -158,7 +157,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except OSError as error:
         typer.echo(str(ResultsError(f"{error.filename or 'file'}: {error.strerror or error}")), err=True)
         code = 2
-    gc.freeze()  # else Python would look through all of PyTorch and Ray for garbage before it ends, for a second
     sys.exit(code if isinstance(code, int) else 0)
 
 
