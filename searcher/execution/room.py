@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +26,9 @@ LOOK_EVERY = 2.0
 
 PATIENCE = 30.0
 """So many seconds a sweep within its share waits for others to end carriers; then they end some in their midst."""
+
+HEAD_SECONDS = 40.0
+"""A head may be out of reach for so long: after 60 s Ray would end this process without a word of ours."""
 
 LEAVE_SECONDS = 2.0
 """A head may take so long to note that a sweep is over."""
@@ -69,11 +72,14 @@ class Room:
             held: that it has, those that wait for a place included.
             running: those of them that have one.
             hungry: whether it could use more when it was asked last.
+
+        Raises:
+            ExecutionError: the head was out of reach for too long.
         """
         now = time.monotonic()
         if now - self._looked > LOOK_EVERY:
             self._looked = now
-            self._look(held, running, hungry)
+            _patiently(lambda: self._look(held, running, hungry))
         self.full = self._others_there and held >= self._carriers
         return self._carriers
 
@@ -130,6 +136,32 @@ class Room:
             elif written := internal_kv._internal_kv_get(key, namespace=_NAMESPACE):
                 found.append(json.loads(written))
         return found
+
+
+def _patiently(look: Callable[[], None]) -> None:
+    """Looks, but waits no longer than `HEAD_SECONDS` for a head that may be no more.
+
+    Raises:
+        ExecutionError: it did not answer.
+    """
+    raised: list[Exception] = []
+
+    def attempt() -> None:
+        try:
+            look()
+        except Exception as error:
+            raised.append(error)
+
+    looking = threading.Thread(target=attempt, name="searcher-looks", daemon=True)
+    looking.start()
+    looking.join(HEAD_SECONDS)
+    if looking.is_alive():
+        raise ExecutionError(
+            f"the head of the Ray cluster was out of reach for {HEAD_SECONDS:g} s: what was measured is kept; when "
+            "it is back, go on with --resume"
+        )
+    if raised:
+        raise raised[0]
 
 
 def workers(needs: Mapping[str, float]) -> int:

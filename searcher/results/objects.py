@@ -86,7 +86,7 @@ class LeaseLock:
         self._sweep = sweep
         self._path = f"{LOCKS}/{sweep}.json"
         self._token = secrets.token_hex(8)
-        self._lost = ""
+        self._lost = self._fault = ""
         self._released = threading.Event()
         self._wait_for_other()
         self._expires = self._write()
@@ -101,7 +101,9 @@ class LeaseLock:
             raise ResultsError(self._lost)
         if time.time() > self._expires:
             raise ResultsError(
-                f"the right to write sweep '{self._sweep}' could not be renewed in {self._files.shown}"
+                f"the right to write sweep '{self._sweep}' could not be renewed in {self._files.shown}: "
+                f"{self._fault or 'it does not answer'}. "
+                "What was written before is kept; when the cause is mended, go on with --resume"
             )
 
     def release(self) -> None:
@@ -124,12 +126,14 @@ class LeaseLock:
     def _renew(self) -> None:
         while not self._released.wait(LEASE_SECONDS / 3):
             # What fails here is tried again; `check` speaks up when it has failed for too long.
-            with contextlib.suppress(OSError, pa.ArrowException):
+            try:
                 current = self._read()
                 if current is not None and current.token != self._token:
                     self._lost = str(self._taken(current))
                     return
-                self._expires = self._write()
+                self._expires, self._fault = self._write(), ""
+            except (OSError, pa.ArrowException) as error:
+                self._fault = " ".join(str(error).split())
 
     def _write(self) -> float:
         lease = Lease(

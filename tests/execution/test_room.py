@@ -1,12 +1,17 @@
 """What a sweep may occupy, and what is said of resources that no node has, on a real Ray of two CPUs."""
 
 import json
+import os
+import signal
+import time
+from collections.abc import Iterator
 
 import pytest
+import ray
 
 from searcher.errors import ExecutionError
 from searcher.execution.resources import Resources, check_resources
-from searcher.execution.room import AHEAD, STARTABLE, Room
+from searcher.execution.room import AHEAD, LEAVE_SECONDS, STARTABLE, Room
 
 EIGHT = json.dumps([{"count": 8, "resources": {"CPU": 8, "GPU": 1}}, {"count": 0, "resources": {"GPU": 4}}])
 
@@ -49,3 +54,25 @@ def test_a_sweep_alone_may_have_what_the_nodes_hold_and_one_that_waits(
     assert room(CPU=1, limit=1) == 1
     monkeypatch.setenv(STARTABLE, EIGHT)
     assert room(CPU=1) == 2 + AHEAD
+
+
+@pytest.fixture
+def silent_head(ray_session: object) -> Iterator[None]:
+    """The process that a cluster's head is stands still, as if its machine were cut off."""
+    (head,) = ray._private.worker._global_node.all_processes["gcs_server"]
+    os.kill(head.process.pid, signal.SIGSTOP)
+    yield
+    os.kill(head.process.pid, signal.SIGCONT)
+
+
+def test_a_head_out_of_reach_ends_the_run_in_one_line_that_leaving_does_not_hide(
+    ray_session: object, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("searcher.execution.room.HEAD_SECONDS", 1.0)
+    room = Room({"CPU": 1}, None)
+    request.getfixturevalue("silent_head")
+    with pytest.raises(ExecutionError, match="the head of the Ray cluster was out of reach for 1 s: .*--resume"):
+        room.carriers(held=0, running=0, hungry=True)
+    began = time.monotonic()
+    room.leave()
+    assert time.monotonic() - began < LEAVE_SECONDS + 5
