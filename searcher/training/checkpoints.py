@@ -30,6 +30,9 @@ LARGEST_SHARE = 0.05
 RETRY_SECONDS = 1.0
 """Between two tries to read a checkpoint."""
 
+UNASKED_SECONDS = 300.0
+"""So long a process asks a vault nothing that has used up the patience of one of its carriers."""
+
 log = logging.getLogger(__name__)
 
 
@@ -44,6 +47,10 @@ class Vault(Protocol):
 
     def remove(self, trial_id: str) -> None:
         """Removes what was saved, if anything was."""
+
+
+_unasked: dict[str, float] = {}
+"""By the `repr` of a vault, which is the same in every carrier of a sweep: until when it is asked nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +119,9 @@ class Checkpoints:
         self._due[trial_id] = time.monotonic() + self.every
         if self.vault is None or not (trial_id in self.begun or trial_id in self._held):
             return None
+        if time.monotonic() < _unasked.get(repr(self.vault), 0):
+            log.warning("trial %s starts anew, its checkpoint is out of reach", trial_id)
+            return None
         try:
             content = self._load(self.vault, trial_id)
             if content is None:
@@ -129,6 +139,7 @@ class Checkpoints:
                 return vault.load(trial_id)
             except Exception:
                 if self._patience_left() <= 0:
+                    _unasked[repr(vault)] = time.monotonic() + UNASKED_SECONDS
                     raise
                 time.sleep(min(RETRY_SECONDS, self._patience_left()))
 

@@ -245,6 +245,14 @@ def test_a_vault_that_fails_fails_no_trial() -> None:
     checkpoints.drop(given.trial_id)
 
 
+def test_a_vault_that_was_given_up_is_not_waited_for_by_the_next_carrier() -> None:
+    given, refusing = trial(), Refusing()
+    Checkpoints(vault=refusing, begun=frozenset([given.trial_id]), patience=0).find(given.trial_id)
+    began = time.monotonic()
+    assert Checkpoints(vault=refusing, begun=frozenset([given.trial_id]), patience=60).find(given.trial_id) is None
+    assert time.monotonic() - began < 30
+
+
 def test_a_trial_that_has_ended_keeps_its_checkpoint_until_its_record_is_stored() -> None:
     given, shelf = trial(), Shelf()
     checkpoints = Checkpoints(vault=shelf, urgent=lambda: True)
