@@ -116,7 +116,7 @@ def test_a_sweep_whose_storage_fails_ends_in_one_line_and_is_resumed_to_the_same
 
     fault.mend()
     resumed = subprocess.run(
-        [*command, "--resume"], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [*command, "--resume"], env=environment, capture_output=True, text=True, timeout=240, check=False
     )
     assert resumed.returncode == 0, resumed.stderr
     chaos.check(fault.root, expected)
