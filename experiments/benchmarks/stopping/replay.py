@@ -180,9 +180,14 @@ def levels(curves: Sequence[Curve], loss: str = "test_loss") -> list[np.ndarray]
 
 def kind(outcomes: pd.DataFrame) -> pd.Series:
     """Of each row's sweep: `1cycle`, `over-fits` (half of the trials), `does not` (an eighth), `some do`."""
-    share = outcomes["over_fitting"]
+    kinds = by_share(outcomes["over_fitting"])
+    return kinds.mask(outcomes["sweep"].str.endswith("one_cycle"), "1cycle")
+
+
+def by_share(share: pd.Series) -> pd.Series:
+    """By the fraction of a sweep's trials that over-fit: `over-fits`, `does not`, `some do`."""
     kinds = np.select([share >= MOST, share <= HARDLY], ["over-fits", "does not"], "some do")
-    return pd.Series(np.where(outcomes["sweep"].str.endswith("one_cycle"), "1cycle", kinds), outcomes.index)
+    return pd.Series(kinds, share.index)
 
 
 def summary(outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -229,8 +234,8 @@ def by_mark(outcomes: pd.DataFrame) -> str:
     noise = f"{BEYOND_NOISE:.0f} widths of its noise"
     names = {"truly": f"{noise}, training loss lower", "above noise": noise}
     for column in [*names, *(f"above {100 * mark:.0f} %" for mark in MARKS)]:
-        yes, no = rows[rows[column] >= MOST], rows[rows[column] <= HARDLY]
-        some = rows[(rows[column] > HARDLY) & (rows[column] < MOST)]
+        kinds = by_share(rows[column])
+        yes, some, no = (rows[kinds == which] for which in ("over-fits", "some do", "does not"))
         lines.append(
             f"| {names.get(column, column.removeprefix('above '))} | {len(yes)} sweeps | {mean(yes['saved'])} "
             f"| {mean(yes['wasted'])} | {len(some)} sweeps | {mean(some['saved'])} "
@@ -246,8 +251,7 @@ def mean(fractions: pd.Series) -> str:
 def by_meaning(outcomes: pd.DataFrame) -> str:
     """Every rule by what over-fitting means: beyond the noise, while the training loss falls; without 1cycle."""
     rows = outcomes[~outcomes["sweep"].str.endswith("one_cycle")]
-    kinds = np.select([rows["truly"] >= MOST, rows["truly"] <= HARDLY], ["over-fits", "does not"], "some do")
-    saved = rows.assign(kind=kinds).pivot_table("saved", ["family", "variant"], "kind")
+    saved = rows.assign(kind=by_share(rows["truly"])).pivot_table("saved", ["family", "variant"], "kind")
     worst = outcomes.groupby(["family", "variant"])["loss_regret"].max()
     names = outcomes.drop_duplicates(["family", "variant"]).set_index(["family", "variant"])["rule"]
     lines = ["| rule, by meaning | over-fits | some do | does not | worst regret of all sweeps |"]
@@ -277,7 +281,8 @@ def by_group(outcomes: pd.DataFrame) -> str:
             saved = ours["saved"][ours["kind"] == which]
             means.append(f"{100 * saved.mean():.0f} % ({len(saved)})" if len(saved) else "")
         cycle = ours["sweep"].str.endswith("one_cycle")
-        true, none = (ours["truly"] >= MOST) & ~cycle, (ours["truly"] <= HARDLY) & ~cycle
+        truly = by_share(ours["truly"])
+        true, none = (truly == "over-fits") & ~cycle, (truly == "does not") & ~cycle
         alone = single["saved"][single["sweep"].isin(ours["sweep"][true])]
         lines.append(
             f"| {name} ({len(ours)}) | {over.sum()} | {100 * ours['saved'][over].mean():.0f} % "
