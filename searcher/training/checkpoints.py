@@ -30,8 +30,11 @@ LARGEST_SHARE = 0.05
 RETRY_SECONDS = 1.0
 """Between two tries to read a checkpoint."""
 
-UNASKED_SECONDS = 300.0
-"""So long a process asks a vault nothing that has used up the patience of one of its carriers."""
+PATIENCE_SECONDS = 20.0
+"""So long a vault may refuse a process before its trials that were begun start anew."""
+
+UNASKED_SECONDS = 60.0
+"""So long the process then asks it for none, before its patience begins again."""
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +52,8 @@ class Vault(Protocol):
         """Removes what was saved, if anything was."""
 
 
-_unasked: dict[str, float] = {}
-"""By the `repr` of a vault, which is the same in every carrier of a sweep: until when it is asked nothing."""
+_refusing: dict[str, float] = {}
+"""By the `repr` of a vault, the same in every carrier of a sweep: since when it has refused this process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,16 +104,13 @@ class Checkpoints:
         every: seconds between two checkpoints of a trial.
         begun: the trials that a process which is no more may have trained; only they, and what this one saved, are
             looked up.
-        patience: so many seconds the vault may refuse before a trial that was begun starts anew.
         urgent: True when the process is about to be ended: every trial then saves after its next epoch.
     """
 
     vault: Vault | None = None
     every: float = CHECKPOINT_EVERY
     begun: frozenset[str] = frozenset()
-    patience: float = 20.0
     urgent: Callable[[], bool] = lambda: False
-    _refused: float | None = None
     _due: dict[str, float] = field(default_factory=dict)
     _held: set[str] = field(default_factory=set)
 
@@ -119,11 +119,8 @@ class Checkpoints:
         self._due[trial_id] = time.monotonic() + self.every
         if self.vault is None or not (trial_id in self.begun or trial_id in self._held):
             return None
-        if time.monotonic() < _unasked.get(repr(self.vault), 0):
-            log.warning("trial %s starts anew, its checkpoint is out of reach", trial_id)
-            return None
         try:
-            content = self._load(self.vault, trial_id)
+            content = _load(self.vault, trial_id)
             if content is None:
                 return None
             self._held.add(trial_id)
@@ -131,23 +128,6 @@ class Checkpoints:
         except Exception as error:  # whatever is wrong with it, the trial can be trained from its start
             log.warning("trial %s starts anew, its checkpoint cannot be read: %s", trial_id, error)
             return None
-
-    def _load(self, vault: Vault, trial_id: str) -> bytes | None:
-        """What is there. A vault that refuses for a while must not cost a trial all that it has behind it."""
-        while True:
-            try:
-                return vault.load(trial_id)
-            except Exception:
-                if self._patience_left() <= 0:
-                    _unasked[repr(vault)] = time.monotonic() + UNASKED_SECONDS
-                    raise
-                time.sleep(min(RETRY_SECONDS, self._patience_left()))
-
-    def _patience_left(self) -> float:
-        """Counted from the first refusal, for all trials together."""
-        if self._refused is None:
-            self._refused = time.monotonic()
-        return self._refused + self.patience - time.monotonic()
 
     def offer(self, trial_id: str, make: Callable[[], Checkpoint], together: int = 1) -> None:
         """Saves what `make` gives if it is time. Called after each epoch.
@@ -182,6 +162,27 @@ class Checkpoints:
             timer.start()
         else:
             _remove(self.vault, trial_id)
+
+
+def _load(vault: Vault, trial_id: str) -> bytes | None:
+    """What is there. A vault that refuses for a while must not cost a trial all that it has behind it, and one that
+    is out of reach is waited for once, and not by one trial after another."""
+    key, now = repr(vault), time.monotonic()
+    if now > _refusing.get(key, now) + PATIENCE_SECONDS + UNASKED_SECONDS:
+        del _refusing[key]
+    if now > _refusing.get(key, now) + PATIENCE_SECONDS:
+        raise TimeoutError("its vault is out of reach")
+    while True:
+        try:
+            content = vault.load(trial_id)
+        except Exception:
+            left = _refusing.setdefault(key, time.monotonic()) + PATIENCE_SECONDS - time.monotonic()
+            if left <= 0:
+                raise
+            time.sleep(min(RETRY_SECONDS, left))
+        else:
+            _refusing.pop(key, None)
+            return content
 
 
 def _remove(vault: Vault, trial_id: str) -> None:

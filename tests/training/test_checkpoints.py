@@ -6,6 +6,7 @@ import pickle
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from searcher.algorithms.packing import Packing
 from searcher.algorithms.schedules import complete
 from searcher.algorithms.stopping import rule_from
 from searcher.records import Configuration, EpochRecord, Record, Status, Trial, TrialRecord
+from searcher.training import checkpoints
 from searcher.training.checkpoints import Checkpoint, Checkpoints
 from searcher.training.fused import run_trials
 from searcher.training.loop import run_trial
@@ -238,19 +240,51 @@ def test_a_notice_makes_every_trial_save_at_once() -> None:
     assert given.trial_id in shelf
 
 
-def test_a_vault_that_fails_fails_no_trial() -> None:
+def test_a_vault_that_fails_fails_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "PATIENCE_SECONDS", 0.0)
     given = trial()
-    checkpoints = Checkpoints(vault=Refusing(), every=0, begun=frozenset([given.trial_id]), patience=0)
-    assert timeless(train(given, checkpoints)) == timeless(train(given))
-    checkpoints.drop(given.trial_id)
+    refused = Checkpoints(vault=Refusing(), every=0, begun=frozenset([given.trial_id]))
+    assert timeless(train(given, refused)) == timeless(train(given))
+    refused.drop(given.trial_id)
 
 
-def test_a_vault_that_was_given_up_is_not_waited_for_by_the_next_carrier() -> None:
-    given, refusing = trial(), Refusing()
-    Checkpoints(vault=refusing, begun=frozenset([given.trial_id]), patience=0).find(given.trial_id)
-    began = time.monotonic()
-    assert Checkpoints(vault=refusing, begun=frozenset([given.trial_id]), patience=60).find(given.trial_id) is None
-    assert time.monotonic() - began < 30
+def test_a_vault_out_of_reach_is_waited_for_once_and_asked_again_a_minute_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    asked: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    class Away(Refusing):
+        def load(self, trial_id: str) -> bytes | None:
+            asked.append(now)
+            if now < 300:
+                raise OSError("connection refused")
+            return None
+
+    def look() -> list[float]:
+        """When the next carrier of a sweep asks for its trial."""
+        asked.clear()
+        assert Checkpoints(vault=away, begun=frozenset("a")).find("a") is None
+        return list(asked)
+
+    monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    away = Away()
+    first = list(range(100, 121))
+    assert look() == first
+    now = 120.5
+    assert look() == []
+    now = 179.5
+    assert look() == []
+    now = 181.0
+    assert look() == [time + 81 for time in first]
+    now = 300.0
+    assert look() == [300.0]
+    now = 310.0
+    assert look() == [310.0], "it answers again, and is asked"
 
 
 def test_a_trial_that_has_ended_keeps_its_checkpoint_until_its_record_is_stored() -> None:
