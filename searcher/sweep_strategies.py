@@ -145,8 +145,9 @@ class OneCycleSpec(Model):
     """The one-cycle method finds the learning rate itself; `weight_decay` lists what its range tests compare.
 
     `momentum` is [low, high]; `batch_size` is found by a probe where it is `auto`; `epochs` is the longest that
-    a cycle may be, two thirds of the sweep's own where it is not given; `budget` bounds all trials together, at
-    3.5 of the longest cycles and 2 more for each further seed where it is not given.
+    a cycle may be; where it is not given two thirds of the sweep's own, which what the budget leaves may stretch up
+    to the whole. `budget` bounds all trials together, at 3.5 of the longest cycles (not stretched) and 2 more for
+    each further seed where it is not given.
     """
 
     name: FolderName | None = None

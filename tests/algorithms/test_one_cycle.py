@@ -106,6 +106,24 @@ def test_a_peak_that_hardly_trains_in_a_short_cycle_is_not_tried_in_longer_ones(
     assert high & {3, 5, 10, 20} == {3}
 
 
+@pytest.mark.parametrize(
+    ("budget", "epochs", "made", "expected"),
+    [
+        (800, None, Made(epochs=1000), 60),  # a full run, and no more
+        (800, 40, Made(epochs=1000), 40),  # the user's word stands
+        (800, None, Made(epochs=5, doubling=-0.02), 40),  # it over-fits, and helps: two thirds, not stretched
+        (210, None, Made(epochs=1000), 41),  # 86 spent until then, 123 for three seeds
+    ],
+)
+def test_the_last_cycle_takes_what_the_budget_leaves(
+    budget: int, epochs: int | None, made: Made, expected: int
+) -> None:
+    history, trials = play(strategy(budget={"epochs": budget}, epochs=epochs), made)
+    assert max(trial.length for trial in trials if trial.kind is Kind.TRAIN) == expected
+    assert sorted(trial.seed for trial in finals(trials)) == [0, 1, 2]
+    assert sum(record.samples for record in history) <= 1000 * budget
+
+
 def test_a_seed_that_does_not_train_halves_the_peak_for_all() -> None:
     _, trials = play(strategy(budget={"epochs": 400}), Made(brittle_seed=2))
     chosen = finals(trials)

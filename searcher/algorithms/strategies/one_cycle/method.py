@@ -5,7 +5,7 @@
 3. A climb: the best cycle is made longer, step by step. Short cycles understate how large a peak and how much
    weight decay a longer one likes, as both regularize and that shows only where it begins to over-fit. So at each
    length twice the peak and ten times the weight decay (half the step in the exponent where that lost before)
-   compete with what was best before.
+   compete with what was best before. The longest cycle takes what the budget then leaves.
 4. Moves, with what the budget leaves: the best cycle so far is diagnosed, and what its diagnosis calls for is
    tried: a longer cycle, more or less weight decay, a higher or lower peak. What lowers the test loss is kept, and
    a longer cycle also where it does no harm.
@@ -67,14 +67,22 @@ class Search:
     Args:
         spec: what the sweep file says under `one_cycle`.
         lengths: those that a cycle may have, in epochs, rising.
+        full: up to so many epochs the longest may be stretched.
     """
 
     def __init__(
-        self, spec: Any, seeds: Sequence[int], lengths: Sequence[int], trials: Trials, measured: Measurements
+        self,
+        spec: Any,
+        seeds: Sequence[int],
+        lengths: Sequence[int],
+        full: int,
+        trials: Trials,
+        measured: Measurements,
     ) -> None:
         self.spec = spec
         self.seeds = tuple(seeds)
         self.lengths = tuple(lengths)
+        self.full = full
         self.trials = trials
         self.measured = measured
         self.moves = Moves(spec.optimizer, lengths)
@@ -155,6 +163,8 @@ class Search:
     def _climb(self, best: Point) -> Point:
         """Makes the best cycle longer, step by step, while that does no harm and the budget holds it."""
         while (top := self._top(best.level)) > best.level:
+            if best.level == len(self.lengths) - 2:
+                self._stretch(best)
             longer = replace(best, level=best.level + 1)
             words = f"a longer cycle, {self.lengths[longer.level]} epochs"
             self._try([longer], [f"tries {words}: {self._told(best)} is {self.outcomes[best].diagnosis.reason}"])
@@ -163,6 +173,17 @@ class Search:
                 break
             best = there
         return best
+
+    def _stretch(self, best: Point) -> None:
+        """The longest cycle takes what the budget leaves, up to a full run: nothing else can use it better, as long
+        as the cycle before it does not over-fit.
+        """
+        if self.outcomes[best].diagnosis.fit is Fit.OVER:
+            return
+        *shorter, longest = self.lengths
+        while longest < self.full and self.measured.affords((longest + 1) * len(self.seeds)):
+            longest += 1
+        self.lengths = self.moves.lengths = (*shorter, longest)
 
     def _top(self, level: int) -> int:
         """The highest level to which the budget holds a climb from this one, one cycle at each."""

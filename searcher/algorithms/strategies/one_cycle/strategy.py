@@ -19,11 +19,12 @@ SHORTEST = 3
 """The least epochs of a cycle. The lengths are the longest, its half, its quarter and its eighth."""
 
 LONGEST = 2 / 3
-"""The longest cycle where the spec names none, as a fraction of a full run: a cycle needs fewer epochs."""
+"""The longest cycle where the spec names none, as a fraction of a full run: a cycle needs fewer epochs. What the
+budget leaves may stretch it up to a full run."""
 
 CYCLES, FURTHER_CYCLES = 3.5, 2.0
 """The budget where none is given, in longest cycles: for one seed, and for each further one, of which its own final
-cycle takes one at most."""
+cycle takes one and a half at most."""
 
 SEARCH, CYCLES_TRIED = 3.0, 9
 """About what the search takes, for the plan: in longest cycles, and in trials."""
@@ -38,6 +39,7 @@ class OneCycle:
         self.task = task
         self.seeds = tuple(seeds)
         self.epochs = spec.epochs or max(1, round(epochs * LONGEST))
+        self.full = spec.epochs or epochs
         self.lengths = lengths_of(self.epochs)
         self.largest_batch = largest_useful(task.train_size, self.epochs)
         self.budget = self._budget()
@@ -48,7 +50,7 @@ class OneCycle:
         try:
             if (batch_size := self._batch_size(measured)) is not None:
                 trials = self._trials(batch_size)
-                Search(self.spec, self.seeds, self.lengths, trials, measured).carry_out()
+                Search(self.spec, self.seeds, self.lengths, self.full, trials, measured).carry_out()
         except Waiting as waiting:
             return [trial for trial in waiting.trials if trial not in history][: max(count, 0)]
         return []
