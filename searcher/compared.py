@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from searcher.algorithms.comparison import Comparison, StrategySummary
 from searcher.algorithms.intervals import Estimate, Interval
 from searcher.algorithms.verdict import factor
+from searcher.records import FULL_PRECISION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +92,9 @@ class Compared:
             f"  of {reference}'s ": lambda one: _fraction(one.cost_to_target_ratio),
             "  95 % of orders ": lambda one: _range(one.cost_to_target_ratio_spread, _fraction),
         }
-        for name in ("lr", "momentum", "weight_decay", "batch_size", "schedule", "optimizer"):
+        chosen = [one.configuration for one in self.comparison.summaries if one.configuration]
+        mixed = ("precision",) if any(one.precision != FULL_PRECISION for one in chosen) else ()
+        for name in ("lr", "momentum", "weight_decay", "batch_size", "schedule", "optimizer", *mixed):
             rows[f"chosen: {name}" if name == "lr" else f"  {name}"] = partial(_hyper_parameter, name)
         rows["test loss"] = lambda one: "-" if one.test_loss is None else f"{one.test_loss:.4f}"
         rows[f"holdout {self.comparison.metric}"] = lambda one: _interval(one.holdout)

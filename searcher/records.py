@@ -41,6 +41,11 @@ class Status(StrEnum):
         return self is not Status.INTERRUPTED
 
 
+FULL_PRECISION = "32-true"
+PRECISIONS = (FULL_PRECISION, "bf16-mixed")
+"""How a model is computed, in Lightning's words: float32 throughout; or automatic mixed precision with bfloat16."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Configuration:
     """The hyper-parameters of one training run. `None`: this schedule has no such parameter.
@@ -52,6 +57,7 @@ class Configuration:
         batch_size: samples in one optimizer step.
         schedule: the name of a learning-rate schedule, see `searcher.algorithms.schedules`.
         optimizer: `sgd` or `adamw`.
+        precision: one of `PRECISIONS`.
         momentum_schedule: `constant`, `cyclical` (against the learning rate), `decreasing` or `increasing`.
         momentum_low: the smallest momentum of a schedule that is not constant.
         div_factor: the run starts at `lr / div_factor` (1cycle, CLR, range test).
@@ -68,6 +74,7 @@ class Configuration:
     batch_size: int
     schedule: str
     optimizer: str = "sgd"
+    precision: str = FULL_PRECISION
     momentum_schedule: str = "constant"
     momentum_low: float | None = None
     div_factor: float | None = None
@@ -337,9 +344,13 @@ class History:
 def _canonical(configuration: Configuration) -> dict[str, Any]:
     # 1 and 1.0 are the same learning rate, so must not make two ids.
     whole = {"batch_size", "cycles"}
+    # Trials had ids before there was a choice of precision: full precision leaves no trace in them.
+    given = configuration.given()
+    if configuration.precision == FULL_PRECISION:
+        del given["precision"]
     return {
         name: float(value) if isinstance(value, int) and name not in whole else value
-        for name, value in configuration.given().items()
+        for name, value in given.items()
     }
 
 

@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from searcher.algorithms.schedules import MOMENTUM_SCHEDULES, SCHEDULES
 from searcher.algorithms.strategies.random import Choice, Distribution, LogUniform, Uniform
 from searcher.errors import nearest
+from searcher.records import PRECISIONS
 from searcher.sweep_errors import shown
 
 T = TypeVar("T")
@@ -122,6 +123,7 @@ RampName = Annotated[str, _one_of(["exponential", "linear"])]
 FuseMode = Annotated[str, _one_of(["auto", "off"])]
 """Whether trials may be trained in one batch: where that pays, or never."""
 OptimizerName = Annotated[str, _one_of(["sgd", "adamw"])]
+PrecisionName = Annotated[str, _one_of(PRECISIONS)]
 Pruner = Annotated[Literal["none", "median"], _one_of(["none", "median"])]
 Factor = Annotated[float, _number("must be a number greater than 1", lambda value: value > 1)]
 WholeFactor = Annotated[int, _whole("must be a whole number from 2", lambda value: value >= 2)]

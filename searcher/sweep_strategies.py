@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from searcher.algorithms.schedules import complete
 from searcher.algorithms.strategies.random import Choice, Distribution, LogUniform, Uniform, check_trials
 from searcher.errors import ConfigurationError
-from searcher.records import Configuration
+from searcher.records import FULL_PRECISION, Configuration
 from searcher.sweep_errors import shown
 from searcher.sweep_fields import (
     BatchSize,
@@ -27,6 +27,7 @@ from searcher.sweep_fields import (
     OneOrMore,
     OptimizerName,
     Positive,
+    PrecisionName,
     RampName,
     ScheduleName,
     WeightDecay,
@@ -47,6 +48,7 @@ class _Scheduled(Model):
     epochs: Count | None = None
     schedule: ScheduleName = Field(description="the name of a schedule, such as step, cosine or one_cycle")
     optimizer: OptimizerName = "sgd"
+    precision: PrecisionName = FULL_PRECISION
     momentum_schedule: MomentumScheduleName = "constant"
     momentum_low: Momentum | None = None
     div_factor: Number | None = None
@@ -158,6 +160,7 @@ class OneCycleSpec(Model):
     final_div_factor: Number | None = None
     annihilation: Number | None = None
     optimizer: OptimizerName = "sgd"
+    precision: PrecisionName = FULL_PRECISION
     momentum_schedule: MomentumScheduleName = "cyclical"
     ramp: RampName = "exponential"
     epochs: Count | None = None

@@ -57,6 +57,8 @@ FAULTS = [
     ("seeds: [0, 1, 2]", "seeds: \x07", "line 4, column 8: the character '\\x07' is not allowed"),
     ("momentum: [0.9]", "momentun: [0.9]", "strategies[0].grid.momentun: unknown key; did you mean 'momentum'?"),
     ("momentum: [0.9]", "momentum: 1.0", "strategies[0].grid.momentum: got 1.0; a momentum must be at least 0 and less than 1"),
+    ("schedule: step}", "schedule: step, precision: bfloat16}", "strategies[0].grid.precision: got 'bfloat16'; must be one of 32-true, bf16-mixed."),
+    ("div_factor: 10,", "precision: 16-mixed,", "strategies[2].one_cycle.precision: got '16-mixed'; must be one of 32-true, bf16-mixed. Did you mean 'bf16-mixed'?"),
     ("lr: [0.003", "lr: [-0.1", "strategies[0].grid.lr[0]: got -0.1; a learning rate must be greater than 0"),
     ("lr: [0.003", "lr: [.nan", "strategies[0].grid.lr[0]: got nan; a learning rate must be greater than 0"),
     ("lr: [0.003", "lr: [.inf", "strategies[0].grid.lr[0]: got inf; a learning rate must be greater than 0"),
@@ -350,3 +352,10 @@ def test_the_sweep_files_of_the_experiments(name: str, least: int) -> None:
     assert isinstance(random, RandomSpec)
     assert random.trials >= least
     assert isinstance(cycle, OneCycleSpec)
+
+
+def test_a_sweep_of_another_precision_is_another_sweep() -> None:
+    mixed = GOOD.replace("div_factor: 10,", "div_factor: 10, precision: bf16-mixed,")
+    assert parse_sweep(mixed).differences(parse_sweep(GOOD)) == ["strategies[2].one_cycle.precision"]
+    written_out = GOOD.replace("div_factor: 10,", "div_factor: 10, precision: 32-true,")
+    assert not parse_sweep(written_out).differences(parse_sweep(GOOD))

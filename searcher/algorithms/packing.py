@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from searcher.records import Kind, Trial
+from searcher.records import FULL_PRECISION, Kind, Trial
 
 COMPILE_SECONDS = 15.0
 """What compiling the step of one group is taken to cost, the first time on a machine."""
@@ -44,6 +44,7 @@ class Group:
     kind: Kind
     batch_size: int
     optimizer: str
+    precision: str = FULL_PRECISION
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Speeds:
 
 def group_of(trial: Trial) -> Group:
     configuration = trial.configuration
-    return Group(trial.task, trial.kind, configuration.batch_size, configuration.optimizer)
+    return Group(trial.task, trial.kind, configuration.batch_size, configuration.optimizer, configuration.precision)
 
 
 def one_by_one(reason: str) -> Packing:

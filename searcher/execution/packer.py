@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 
 from searcher.algorithms.packing import (
@@ -121,8 +121,10 @@ class Packer:
             self._told.add(group)
             how = f"in batches of {packing.width}" if packing.fused else "one after another"
             compiled = ", compiled" if packing.compiled else ""
-            what = f"{group.task}, {group.kind}, batch size {group.batch_size}, {group.optimizer}"
-            log.info("%s: trained %s%s: %s", what, how, compiled, packing.reason)
+            what = (
+                f"{group.task}, {group.kind}, batch size {group.batch_size}, {group.optimizer}, {group.precision}"
+            )
+            log.info("%s, %s: trained %s%s: %s", what, group.precision, how, compiled, packing.reason)
         if self.steps(trial) >= LEAST_STEPS and group not in self._packings:
             self._packings[group] = packing
             if self._memory:
@@ -140,7 +142,7 @@ def _planned(strategies: Mapping[str, Strategy]) -> dict[Group, int]:
         if isinstance(strategy, OneCycle):
             # Only its first stage is known. What follows has the same batches.
             for group in list(mine):
-                following = Group(group.task, Kind.TRAIN, group.batch_size, group.optimizer)
+                following = replace(group, kind=Kind.TRAIN)
                 mine[following] = strategy.plan().samples // group.batch_size
         for group, count in mine.items():
             steps[group] = steps.get(group, 0) + count

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from searcher.records import (
+    FULL_PRECISION,
     Configuration,
     EpochRecord,
     Kind,
@@ -155,6 +156,7 @@ def _trial(row: Mapping[str, Any], strategy: str, _: set[str]) -> TrialRecord:
     configuration = {name: fields.pop(name) for name in _CONFIGURATION}
     if configuration["milestones"] is not None:
         configuration["milestones"] = tuple(configuration["milestones"])
+    configuration["precision"] = configuration["precision"] or FULL_PRECISION
     identity = {name: fields.pop(name) for name in _TRIAL}
     trial = Trial(
         task=identity["task"],

@@ -84,6 +84,7 @@ CONFIGURATION_COLUMNS = (
     Column("batch_size", _COUNT, "samples in one optimizer step", "samples"),
     Column("schedule", _TEXT, "learning-rate schedule"),
     Column("optimizer", _TEXT, "sgd or adamw"),
+    Column("precision", _TEXT, "32-true or bf16-mixed (automatic mixed precision); null in older files: 32-true"),
     Column("momentum_schedule", _TEXT, "constant, cyclical, decreasing or increasing"),
     Column("momentum_low", _FLOAT, "smallest momentum of a schedule that is not constant"),
     Column("div_factor", _FLOAT, "the run starts at lr / div_factor"),

@@ -24,6 +24,7 @@ from searcher.algorithms.batch_size import choose_batch_size, fits, sizes_up_to
 from searcher.records import Configuration, Status, StepRecord, Trial, TrialRecord
 from searcher.training.course import Emit
 from searcher.training.loop import EVALUATION_BATCH, device_name, endless, make_optimizer, seeded
+from searcher.training.precision import forward
 from searcher.training.tasks import Task, load_task
 
 LONGEST = 300.0
@@ -150,7 +151,7 @@ def _measure(task: Task, configuration: Configuration, steps: int, device: torch
             inputs, targets = next(batches)
             model.train()
             optimizer.zero_grad(set_to_none=True)
-            loss = task.loss(model(inputs), targets)
+            _, loss = forward(model, task.loss, inputs, targets, configuration.precision)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             value = loss.item()  # waits for the device
@@ -158,7 +159,7 @@ def _measure(task: Task, configuration: Configuration, steps: int, device: torch
         model.eval()
         with torch.no_grad():
             inputs, targets = next(iter(task.test.batches(EVALUATION_BATCH, device)))
-            task.loss(model(inputs), targets)
+            forward(model, task.loss, inputs, targets, configuration.precision)
         memory = _used(device) if cuda else None
     except (torch.OutOfMemoryError, MemoryError):
         return {"train_loss": math.nan, "seconds": None, "memory": 1.0}

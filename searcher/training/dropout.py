@@ -86,4 +86,4 @@ class _Masked(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         mask: Tensor = getattr(self, _MASK)
-        return inputs * mask
+        return inputs * mask.to(inputs.dtype)  # as a dropout of bfloat16 has it

@@ -106,6 +106,7 @@ class _Batch:
         self.train, self.test = task.train, task.test
         self.checkpoints = checkpoints
         self.optimizer = trials[0].configuration.optimizer
+        self.precision = trials[0].configuration.precision
         self.steps = math.ceil(len(self.train) / trials[0].configuration.batch_size)
         self.epoch_seconds = 0.0
         self.compiled = packing.compiled
@@ -191,7 +192,7 @@ class _Batch:
             with seeded(slot.trial.seed, self.device):
                 model = self.task.model().to(self.device)
             model.load_state_dict(self.stack.best_of(place))
-            loss, accuracy = evaluate(self.task, model, self.task.holdout, self.device)
+            loss, accuracy = evaluate(self.task, model, self.task.holdout, self.device, self.precision)
             record = replace(record, holdout_loss=loss, holdout_accuracy=accuracy)
         seconds = slot.seconds + time.perf_counter() - started
         self.slots[place] = None
@@ -280,7 +281,7 @@ class _Batch:
         self.slots = [slot for _, slot in held] + [None] * (width - len(held))
 
     def _stack(self, width: int) -> Stack:
-        return stack_for(self.task, self.optimizer, width, self.device, self.compiled)
+        return stack_for(self.task, self.optimizer, width, self.device, self.compiled, self.precision)
 
     def _held(self) -> Iterator[tuple[int, _Slot]]:
         return ((place, slot) for place, slot in enumerate(self.slots) if slot is not None)

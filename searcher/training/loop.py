@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from searcher.algorithms.stopping import Rule
 from searcher.records import (
+    FULL_PRECISION,
     Configuration,
     EpochRecord,
     Kind,
@@ -32,6 +33,7 @@ from searcher.records import (
 from searcher.training.checkpoints import Checkpoint, Checkpoints
 from searcher.training.course import Emit, RangeTestCourse, TrainingCourse
 from searcher.training.data import Batch, Split
+from searcher.training.precision import forward
 from searcher.training.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -114,7 +116,7 @@ def _train(
         for inputs, targets in task.train.batches(batch_size, device, run.order):
             total += run.step(inputs, targets, course.plan.lr[step], course.plan.momentum[step]) * len(inputs)
             step += 1
-        test_loss, test_accuracy = evaluate(task, run.model, task.test, device)
+        test_loss, test_accuracy = evaluate(task, run.model, task.test, device, run.precision)
         train_loss = total.item() / len(task.train)
         if course.measured(train_loss, test_loss, test_accuracy, time.perf_counter() - clock):
             run.keep_best()
@@ -123,7 +125,7 @@ def _train(
     if not course.wants_holdout:
         return course.record
     run.model.load_state_dict(run.best)
-    loss, accuracy = evaluate(task, run.model, task.holdout, device)
+    loss, accuracy = evaluate(task, run.model, task.holdout, device, run.precision)
     return replace(course.record, holdout_loss=loss, holdout_accuracy=accuracy)
 
 
@@ -164,6 +166,7 @@ class Run:
     def __init__(self, task: Task, trial: Trial, device: torch.device) -> None:
         self.device = device
         self.loss = task.loss
+        self.precision = trial.configuration.precision
         # Channels last: convolutions, batch normalization and pooling of images are faster so, on CPU and GPU.
         self.model = task.model().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.model, trial.configuration)
@@ -232,7 +235,7 @@ class Run:
             else:
                 group["momentum"] = momentum
         self.optimizer.zero_grad(set_to_none=True)
-        loss: Tensor = self.loss(self.model(inputs), targets)
+        _, loss = forward(self.model, self.loss, inputs, targets, self.precision)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach()
@@ -258,14 +261,16 @@ def make_optimizer(model: nn.Module, configuration: Configuration) -> torch.opti
 
 
 @torch.no_grad()
-def evaluate(task: Task, model: nn.Module, split: Split, device: torch.device) -> tuple[float, float | None]:
+def evaluate(
+    task: Task, model: nn.Module, split: Split, device: torch.device, precision: str = FULL_PRECISION
+) -> tuple[float, float | None]:
     """Mean loss and accuracy (None without one) over a split, in evaluation mode."""
     model.eval()
     loss = torch.zeros((), device=device)
     right = torch.zeros((), device=device)
     for inputs, targets in split.batches(EVALUATION_BATCH, device):
-        output = model(inputs)
-        loss += task.loss(output, targets) * len(inputs)
+        output, mean = forward(model, task.loss, inputs, targets, precision)
+        loss += mean * len(inputs)
         if task.accuracy is not None:
             right += task.accuracy(output, targets) * len(inputs)
     accuracy = None if task.accuracy is None else float(right.item()) / len(split)

@@ -34,7 +34,7 @@ from searcher.algorithms.packing import (
     one_by_one,
     widest,
 )
-from searcher.records import Trial
+from searcher.records import FULL_PRECISION, Trial
 from searcher.training.ahead import processor
 from searcher.training.builtin.packages import data_folder
 from searcher.training.data import TensorSplit
@@ -90,7 +90,7 @@ def _measure(task: Task, trial: Trial, device: torch.device) -> Speeds:
     width = widest(_working_bytes(run, inputs, targets), free)
     alone = _seconds(lambda: run.step(inputs, targets, 1e-6, 0.9), device)
     try:
-        stack = Stack(task, trial.configuration.optimizer, width, device)
+        stack = Stack(task, trial.configuration.optimizer, width, device, precision=trial.configuration.precision)
         return Speeds(width, alone, _seconds(_step(stack, len(inputs)), device) / width)
     except Exception as error:  # whatever a user's model does that cannot be batched
         fault = " ".join(str(error).split())[:300] or type(error).__name__
@@ -119,7 +119,8 @@ def _compiled(task: Task, trial: Trial, device: torch.device, speeds: Speeds) ->
     began = time.perf_counter()
     try:
         # The stack that the trials will use, so that it is compiled once.
-        stack = stack_for(task, trial.configuration.optimizer, speeds.width, device, True)
+        configuration = trial.configuration
+        stack = stack_for(task, configuration.optimizer, speeds.width, device, True, configuration.precision)
         batches = math.ceil(len(task.train) / trial.configuration.batch_size)
         largest = math.ceil(len(task.train) / batches)
         # An epoch has batches of one or two sizes. Each is compiled here, while other carriers wait, and they
@@ -173,6 +174,7 @@ def _key(task: Task, trial: Trial, device: torch.device) -> str:
         f"{model} {shapes} {tuple(task.train.inputs.shape[1:])} {task.train.inputs.dtype} "
         f"{getattr(task.loss, '__qualname__', task.loss)} "
         f"{trial.configuration.batch_size} {trial.configuration.optimizer}"
+        f"{'' if trial.configuration.precision == FULL_PRECISION else trial.configuration.precision}"
     )
     return hashlib.sha256(identity.encode()).hexdigest()[:24]
 

@@ -13,7 +13,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -21,11 +21,14 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from searcher.records import FULL_PRECISION
 from searcher.training import convolution
+from searcher.training import precision as precisions
 from searcher.training.ahead import Code, machine_code
 from searcher.training.data import TensorSplit
 from searcher.training.dropout import CannotFuse, DropoutMasks
 from searcher.training.loop import ADAM_SECOND_BETA, EVALUATION_BATCH
+from searcher.training.precision import forward
 from searcher.training.tasks import Task
 
 EVALUATED_AT_ONCE = 256
@@ -36,7 +39,7 @@ ADAM_EPSILON = 1e-8
 Tensors = dict[str, Tensor]
 
 _OWN_CODE = hashlib.sha256(
-    "".join(map(inspect.getsource, (sys.modules[__name__], convolution))).encode()
+    "".join(map(inspect.getsource, (sys.modules[__name__], convolution, precisions))).encode()
 ).hexdigest()
 """Of what makes the step of a batch of a model."""
 
@@ -48,6 +51,7 @@ class Stack:
         task: its train and test splits must be tensors.
         optimizer: `sgd` or `adamw`, see `searcher.training.loop.make_optimizer`.
         width: the number of slots; what they hold at first is the same untrained model.
+        precision: of the forward pass, one of `searcher.records.PRECISIONS`.
         compiled: whether `torch.compile` makes machine code of the step. On a GPU it becomes a CUDA graph.
 
     Raises:
@@ -62,11 +66,12 @@ class Stack:
         device: torch.device,
         *,
         compiled: bool = False,
+        precision: str = FULL_PRECISION,
     ) -> None:
         if not isinstance(task.train, TensorSplit) or not isinstance(task.test, TensorSplit):
             raise CannotFuse("its splits are data sets that a loader reads, not tensors")
         model = task.model().to(device)
-        self.task, self.width, self.device = task, width, device
+        self.task, self.width, self.device, self.precision = task, width, device, precision
         self._train = task.train.on(device)
         self.params = {name: _repeated(value.detach(), width) for name, value in model.named_parameters()}
         self.buffers = {name: _repeated(value, width) for name, value in model.named_buffers()}
@@ -185,9 +190,13 @@ class Stack:
 
     def _measure(self, params: Tensors, buffers: Tensors, inputs: Tensor, targets: Tensor) -> Tensor:
         """`[2]`: the loss, and the accuracy or 0."""
-        output = functional_call(self._evaluating, (params, buffers), (inputs,))
-        loss = self.task.loss(output, targets)
+        output, loss = self._forward(self._evaluating, params | buffers, inputs, targets)
         return torch.stack([loss, self.task.accuracy(output, targets) if self.task.accuracy else loss * 0])
+
+    def _forward(self, model: nn.Module, values: Tensors, inputs: Tensor, targets: Tensor) -> tuple[Any, Tensor]:
+        """Output and loss of one model with these parameters, buffers and masks."""
+        call = partial(functional_call, model, values)
+        return forward(call, self.task.loss, inputs, targets, self.precision)
 
     def _plain_step(
         self,
@@ -203,8 +212,8 @@ class Stack:
         def loss_of(params: Tensors, buffers: Tensors, masks: Tensors, inputs: Tensor, targets: Tensor) -> Any:
             # Batch normalization writes to its buffers: to copies, which are handed out.
             buffers = {name: value.clone() for name, value in buffers.items()}
-            output = functional_call(self._training, (params, buffers | masks), (inputs,))
-            return self.task.loss(output, targets), buffers
+            _, loss = self._forward(self._training, params | buffers | masks, inputs, targets)
+            return loss, buffers
 
         gradients, (losses, written) = vmap(grad_and_value(loss_of, has_aux=True))(
             params, buffers, masks, inputs[index], targets[index]
@@ -236,10 +245,8 @@ class Stack:
                 given = {name: whole[0].clone() for name, whole in (self.buffers | masks).items()}
                 inputs, targets, index, _ = rest
                 with sdpa_kernel(SDPBackend.MATH):
-                    output = functional_call(self._training, (params, given), (inputs[index[0]],))
-                    torch.autograd.grad(
-                        self.task.loss(output, targets[index[0]]), list(params.values()), allow_unused=True
-                    )
+                    _, loss = self._forward(self._training, params | given, inputs[index[0]], targets[index[0]])
+                    torch.autograd.grad(loss, list(params.values()), allow_unused=True)
 
             self._codes[size] = machine_code(flat, arguments, sample, f"{_OWN_CODE} {self._update.__name__}")
         return self._codes[size](arguments)[0]
@@ -257,13 +264,15 @@ class Stack:
 
 
 @lru_cache(maxsize=4)
-def stack_for(task: Task, optimizer: str, width: int, device: torch.device, compiled: bool) -> Stack:
+def stack_for(
+    task: Task, optimizer: str, width: int, device: torch.device, compiled: bool, precision: str = FULL_PRECISION
+) -> Stack:
     """A stack that later carriers of this process use again, so that they need not compile it again.
 
     Raises:
         CannotFuse: see `Stack`.
     """
-    return Stack(task, optimizer, width, device, compiled=compiled)
+    return Stack(task, optimizer, width, device, compiled=compiled, precision=precision)
 
 
 def rates_of(lr: float, momentum: float, weight_decay: float, step: int) -> tuple[float, ...]:

@@ -1,6 +1,7 @@
 """Packing, from cases worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -77,6 +78,8 @@ def test_steps_are_counted_by_group() -> None:
         Group("t", Kind.TRAIN, 64, "sgd"): 2 * 5,
         Group("t", Kind.RANGE_TEST, 32, "sgd"): 70,
     }
+    mixed = replace(trials[0], configuration=replace(trials[0].configuration, precision="bf16-mixed"))
+    assert group_of(mixed) != group_of(trials[0])
 
 
 def test_a_load_is_an_equal_share_of_one_group_and_less_of_it_one_by_one() -> None:

@@ -9,7 +9,17 @@ from torch import nn
 from searcher.algorithms.packing import Packing
 from searcher.algorithms.schedules import complete
 from searcher.algorithms.stopping import rule_from
-from searcher.records import Configuration, EpochRecord, Kind, Record, Status, StepRecord, Trial, TrialRecord
+from searcher.records import (
+    PRECISIONS,
+    Configuration,
+    EpochRecord,
+    Kind,
+    Record,
+    Status,
+    StepRecord,
+    Trial,
+    TrialRecord,
+)
 from searcher.training.data import TensorSplit
 from searcher.training.fused import run_trials
 from searcher.training.loop import run_trial
@@ -79,15 +89,16 @@ def ends(records: Sequence[Record]) -> dict[str, TrialRecord]:
     return {record.trial_id: record for record in records if isinstance(record, TrialRecord)}
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("name", [*OFFLINE, "noisy"])
-def test_the_curves_are_those_of_the_loop(name: str, optimizer: str) -> None:
+def test_the_curves_are_those_of_the_loop(name: str, optimizer: str, precision: str) -> None:
     """Tolerance: a thousandth of the loss after nine updates; rounding grows as training goes on."""
     task = noisy() if name == "noisy" else small(load_task(name))
     rates = (0.02, 0.01, 0.003) if optimizer == "sgd" else (0.003, 0.001, 0.0003)
     # Six trials for four slots: two begin when others have ended, and two have a schedule of another length.
     trials = [
-        trial(seed=seed, length=2 + seed % 2, lr=rate, optimizer=optimizer, weight_decay=decay)
+        trial(seed=seed, length=2 + seed % 2, lr=rate, optimizer=optimizer, weight_decay=decay, precision=precision)
         for seed, (rate, decay) in enumerate(zip(rates * 2, (0, 1e-4, 1e-2) * 2, strict=True))
     ]
     together, one_by_one = fused(task, trials), alone(task, trials)
@@ -100,6 +111,18 @@ def test_the_curves_are_those_of_the_loop(name: str, optimizer: str) -> None:
             end.status, end.epochs, end.steps, end.samples
         )  # fmt: skip
         assert mine.holdout_loss == pytest.approx(end.holdout_loss, rel=1e-2)
+
+
+def test_mixed_precision_rounds_alike_in_a_batch_and_alone() -> None:
+    task, full = noisy(), trial()
+    mixed = trial(precision="bf16-mixed")
+    assert mixed.trial_id != full.trial_id
+    for train in (fused, alone):
+        precise, rounded = curves(train(task, [full])), curves(train(task, [mixed]))
+        for epoch in (1, 2, 3):
+            exact, rough = precise[full.trial_id, epoch][:2], rounded[mixed.trial_id, epoch][:2]
+            assert exact != rough, "bfloat16 was not used"
+            assert rough == pytest.approx(exact, rel=0.02)
 
 
 def test_a_trial_does_not_depend_on_who_shares_its_batch() -> None:

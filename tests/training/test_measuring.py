@@ -12,6 +12,7 @@ from test_fused import alone, curves, fused, noisy, trial
 from torch import nn
 
 from searcher.algorithms.packing import Packing
+from searcher.records import PRECISIONS
 from searcher.training import measuring
 from searcher.training.measuring import packing_for
 from searcher.training.tasks import Task
@@ -39,7 +40,8 @@ def test_a_group_is_measured_once_and_its_speeds_decide(folder: Path) -> None:
         assert packing_for(noisy(), trial(), CPU, 5_000, 1).width == expected
         assert list(json.loads(file.read_text())) == [key]
     packing_for(noisy(), trial(optimizer="adamw"), CPU, 5_000, 1)
-    assert len(json.loads(file.read_text())) == 2
+    packing_for(noisy(), trial(precision="bf16-mixed"), CPU, 5_000, 1)
+    assert len(json.loads(file.read_text())) == 3
 
 
 def test_little_work_is_not_measured(folder: Path) -> None:
@@ -109,10 +111,11 @@ def test_a_step_that_cannot_be_compiled_is_not_tried_again(folder: Path, monkeyp
     assert len(tried) == 1
 
 
-def test_a_compiled_batch_has_the_curves_of_the_loop() -> None:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_compiled_batch_has_the_curves_of_the_loop(precision: str) -> None:
     """Trials that begin at different times, of two lengths, with dropout and batch normalization."""
     task = noisy()
-    trials = [trial(seed=seed, length=2 + seed % 2, batch_size=35) for seed in range(6)]
+    trials = [trial(seed=seed, length=2 + seed % 2, batch_size=35, precision=precision) for seed in range(6)]
     together, one_by_one = curves(fused(task, trials, Packing(4, True, ""))), curves(alone(task, trials))
     assert together.keys() == one_by_one.keys()
     for key, expected in one_by_one.items():

@@ -91,7 +91,12 @@ class Trials:
         )
 
     def _trial(self, kind: Kind, seed: int, length: int, reason: str, **hyper_parameters: Any) -> Trial:
-        configuration = Configuration(batch_size=self.batch_size, optimizer=self.spec.optimizer, **hyper_parameters)
+        configuration = Configuration(
+            batch_size=self.batch_size,
+            optimizer=self.spec.optimizer,
+            precision=self.spec.precision,
+            **hyper_parameters,
+        )
         return Trial(
             task=self.task.name,
             strategy=self.label,
