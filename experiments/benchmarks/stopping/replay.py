@@ -248,19 +248,25 @@ def mean(fractions: pd.Series) -> str:
     return f"{100 * fractions.mean():.1f} %" if len(fractions) else ""
 
 
+def meant(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """By rule: the mean fraction saved by what over-fitting means (without 1cycle), the worst regret of all sweeps."""
+    rows = outcomes[~outcomes["sweep"].str.endswith("one_cycle")]
+    keys = ["family", "variant"]
+    saved = rows.assign(kind=by_share(rows["truly"])).pivot_table("saved", keys, "kind")
+    return saved.join(outcomes.groupby(keys)["loss_regret"].max().rename("worst_regret"))
+
+
 def by_meaning(outcomes: pd.DataFrame) -> str:
     """Every rule by what over-fitting means: beyond the noise, while the training loss falls; without 1cycle."""
-    rows = outcomes[~outcomes["sweep"].str.endswith("one_cycle")]
-    saved = rows.assign(kind=by_share(rows["truly"])).pivot_table("saved", ["family", "variant"], "kind")
-    worst = outcomes.groupby(["family", "variant"])["loss_regret"].max()
+    rows = meant(outcomes)
     names = outcomes.drop_duplicates(["family", "variant"]).set_index(["family", "variant"])["rule"]
     lines = ["| rule, by meaning | over-fits | some do | does not | worst regret of all sweeps |"]
     lines += ["| --- |" + " ---: |" * 4]
     for family in families(100):
-        for key, row in saved[saved.index.get_level_values("family") == family].iterrows():
+        for key, row in rows[rows.index.get_level_values("family") == family].iterrows():
             label = family if family.startswith("default") else f"{family}: {names[key]}"
             means = " | ".join(f"{100 * row[name]:.1f} %" for name in ("over-fits", "some do", "does not"))
-            lines.append(f"| {label} | {means} | {100 * worst[key]:.1f} % |")
+            lines.append(f"| {label} | {means} | {100 * row['worst_regret']:.1f} % |")
     return "\n".join(lines) + "\n"
 
 
@@ -316,10 +322,10 @@ def by_sweep(outcomes: pd.DataFrame) -> str:
 
 
 def draw(outcomes: pd.DataFrame, path: Path) -> None:
-    """Savings where trials over-fit, against the worst regret of any sweep; the target lies left of the line."""
+    """Savings where sweeps over-fit by meaning, against the worst regret of any sweep; the target lies left of the line."""
     import matplotlib.pyplot as plt
 
-    rows = summary(outcomes)
+    rows = meant(outcomes)
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     colours = iter(plt.colormaps["tab20"].colors)
     for family in families(100):
