@@ -249,7 +249,7 @@ def mean(fractions: pd.Series) -> str:
 
 
 def meant(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """By rule: the mean fraction saved by what over-fitting means (without 1cycle), the worst regret of all sweeps."""
+    """By rule: the mean fraction saved by what over-fitting means (without 1cycle), the worst regret of all."""
     rows = outcomes[~outcomes["sweep"].str.endswith("one_cycle")]
     keys = ["family", "variant"]
     saved = rows.assign(kind=by_share(rows["truly"])).pivot_table("saved", keys, "kind")
@@ -322,11 +322,11 @@ def by_sweep(outcomes: pd.DataFrame) -> str:
 
 
 def draw(outcomes: pd.DataFrame, path: Path) -> None:
-    """Savings where sweeps over-fit by meaning, against the worst regret of any sweep; the target lies left of the line."""
+    """Savings where sweeps over-fit, against the worst regret of any sweep; the target lies left of the line."""
     import matplotlib.pyplot as plt
 
     rows = meant(outcomes)
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9.5, 5), layout="constrained")
     colours = iter(plt.colormaps["tab20"].colors)
     for family in families(100):
         points = rows[rows.index.get_level_values("family") == family]
@@ -345,7 +345,7 @@ def draw(outcomes: pd.DataFrame, path: Path) -> None:
     axes.axvline(1, color="grey", lw=0.8, ls="--")
     axes.set_xlabel("best test loss of a sweep made worse by, %, the worst of all sweeps")
     axes.set_ylabel("epochs saved in sweeps that over-fit, mean, %")
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
     plt.close(figure)
