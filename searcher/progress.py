@@ -94,10 +94,11 @@ class StrategyProgress:
 
 
 class Progress:
-    """An observer of `study.run` that shows what it sees."""
+    """An observer of `study.run` that shows what it sees; of a run that has `ended` without what is left."""
 
-    def __init__(self, console: Console | None = None, name: str = "") -> None:
+    def __init__(self, console: Console | None = None, name: str = "", ended: bool = False) -> None:
         self.name = name
+        self._ended = ended
         self.console = console or Console(stderr=True)
         self.strategies: dict[str, StrategyProgress] = {}
         self._started = self._printed = time.monotonic()
@@ -138,6 +139,7 @@ class Progress:
             self.console.print(self.line(), soft_wrap=True)
 
     def end(self) -> None:
+        self._ended = True
         if self._live is not None:
             self._live.stop()
         else:
@@ -180,7 +182,7 @@ class Progress:
         elapsed = time.monotonic() - self._started
         done = sum(progress.samples for progress in self.strategies.values()) - self._before
         left = sum(progress.left for progress in self.strategies.values())
-        told = elapsed > 0 and left > 0 and done >= TELLING * (done + left)
+        told = not self._ended and elapsed > 0 and left > 0 and done >= TELLING * (done + left)
         remaining = f", about {_minutes(left * elapsed / done)} left" if told else ""
         return f"{self.name} {_minutes(elapsed)}{remaining}"
 

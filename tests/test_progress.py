@@ -33,6 +33,8 @@ def test_progress_elsewhere_is_shown_as_that_of_a_run_here() -> None:
     # 2,000 samples in 100 s, of which 1,000 stood before: the 2,000 that are left take 200 s.
     progress.show({"grid": half}, elapsed=100, before=1000)
     assert progress.line() == "digits 1:40, about 3:20 left: grid 4/8 trials, best test loss 0.5000"
+    progress.end()
+    assert progress.line() == "digits 1:40: grid 4/8 trials, best test loss 0.5000"
 
 
 def test_nothing_is_told_before_it_is_known() -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +19,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from searcher.errors import ExecutionError
+from searcher.execution.token import read_token
 
 ADDRESS = "RAY_API_SERVER_ADDRESS"
 """The variable, Ray's own, that holds the address where none is given."""
@@ -99,27 +99,6 @@ def connect(address: str | None = None, *, same_versions: bool = True) -> Connec
         _check_versions(address, versions)
     protected = not _answers_without_token(address)
     return Connection(address, _client(address, token), versions, protected)
-
-
-def read_token() -> str | None:
-    """The token, where Ray looks for it: RAY_AUTH_TOKEN, the file at RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token.
-
-    Raises:
-        ExecutionError: the file that was named is not there, is empty, or can be read by others.
-    """
-    if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
-        return token
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named or "~/.ray/auth_token").expanduser()
-    if not path.is_file():
-        if named:
-            raise ExecutionError(f"RAY_AUTH_TOKEN_PATH: there is no file {path}")
-        return None
-    if others := stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise ExecutionError(f"token: {path} is open to others ({others:03o}): chmod 600 {path}")
-    if not (token := path.read_text().strip()):
-        raise ExecutionError(f"token: {path} is empty")
-    return token
 
 
 @contextmanager
@@ -207,6 +186,8 @@ def _reason(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             break
         error = inner
+    if isinstance(error, HTTPException):
+        return "no web server is there; the dashboard's port is 8265 where none was chosen"
     return _line(str(error)) or type(error).__name__
 
 

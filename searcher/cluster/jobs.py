@@ -60,12 +60,12 @@ class Job(Submission):
         return self._told("text")
 
     def check(self) -> None:
-        """Waits until the cluster has checked the sweep: packages, task and resources; some seconds.
+        """Waits until the cluster has begun the sweep, after all checks: packages, task, resources, what is stored.
 
         Raises:
             SearcherError: what a check found, or the last words of a job that ended before.
         """
-        self.first("checked", "progress")
+        self.first("progress")
 
     def resume(self) -> Job:
         """See `searcher.cluster.resume`."""
@@ -109,6 +109,7 @@ def submit(
     Raises:
         ExecutionError: the cluster cannot be reached or refuses, a version differs, the package is too large, or
             a job of this name is running or is another user's. What only the cluster can check, `Job.check` does.
+        TaskError: the task's file is not there or is not sent.
     """
     connection = connect(address)
     owner, name = user(), name or sweep.name
@@ -134,7 +135,7 @@ def submit(
     if requirements is not None:
         environment["pip"] = {"packages": _requirements(Path(requirements)), "pip_check": False}
     with tempfile.TemporaryDirectory(prefix="searcher-package-") as scratch:
-        packed = pack(root, metadata["text"], folder, Path(scratch))
+        packed = pack(root, metadata["text"], folder, Path(scratch), sweep.task)
         return _send(connection, metadata, packed, environment)
 
 

@@ -1,8 +1,7 @@
 """What a job tells its client through its log: one JSON object a line, behind a prefix that no other line has.
 
-checked                      everything that can be checked before a sweep starts was
-progress  elapsed, before,   a snapshot of the counts, see `searcher.progress`; rarer the longer it runs
-          strategies
+progress  elapsed, before,   a snapshot of the counts, see `searcher.progress`; rarer the longer it runs. The first
+          strategies         comes when everything that can be checked before a sweep starts was checked
 done                         the sweep has ended; the lines that follow are its comparison
 error     type, text         an error of ours, in its one line
 parcel    file, bytes,       a file beside the job's log, to be fetched

@@ -12,14 +12,14 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pathspec
 
 import searcher
-from searcher.errors import ExecutionError
+from searcher.errors import ExecutionError, TaskError
 from searcher.execution.packaged import MARK
 
 LIMIT = 100 * 2**20
@@ -51,7 +51,7 @@ class Packed:
     digest: str
 
 
-def pack(folder: Path, sweep_text: str, sweep_folder: Path, target: Path) -> Packed:
+def pack(folder: Path, sweep_text: str, sweep_folder: Path, target: Path, task: str = "") -> Packed:
     """Writes a package; the same files give the same bytes, so that the cluster knows a package it has.
 
     Args:
@@ -59,9 +59,11 @@ def pack(folder: Path, sweep_text: str, sweep_folder: Path, target: Path) -> Pac
         sweep_text: the sweep, with its overrides, as a sweep file.
         sweep_folder: where the sweep file stands, in the folder: a task's relative path starts from there.
         target: an empty folder for what is made.
+        task: the sweep's; a file that it names must be sent.
 
     Raises:
-        ExecutionError: the sweep file is not in the folder, or the package is too large.
+        ExecutionError: the sweep file or the task's is not in the folder, or the package is too large.
+        TaskError: the task's file is not there, or is left out.
     """
     folder, sweep_folder = folder.resolve(), sweep_folder.resolve()
     if not sweep_folder.is_relative_to(folder):
@@ -78,8 +80,22 @@ def pack(folder: Path, sweep_text: str, sweep_folder: Path, target: Path) -> Pac
             sizes[name] = zipped.getinfo(name).compress_size
             if sum(sizes.values()) > LIMIT:
                 raise ExecutionError(_too_large(folder, sizes))
+    _check_sent(task, folder, sweep_folder, sizes)
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     return Packed(archive, own_module(target), digest)
+
+
+def _check_sent(task: str, folder: Path, sweep_folder: Path, sent: Container[str]) -> None:
+    place, _, _ = task.rpartition(":")
+    if not place.endswith(".py") or Path(place).is_absolute():  # the latter is a file of the cluster's
+        return
+    path = Path(os.path.normpath(sweep_folder / place))
+    if not path.is_file():
+        raise TaskError(f"task: '{task}': there is no file {path}")
+    if not path.is_relative_to(folder):
+        raise ExecutionError(f"--working-dir: {folder} does not hold the task's file {path}")
+    if path.relative_to(folder).as_posix() not in sent:
+        raise TaskError(f"task: '{task}': {path} is not sent: see the {' and '.join(IGNORE_FILES)} of its folders")
 
 
 def packed_files(folder: Path) -> Iterator[Path]:

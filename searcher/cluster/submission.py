@@ -56,6 +56,19 @@ class Submission:
     def ended(self) -> float | None:
         return self.details.end_time / 1000 if self.details.end_time else None
 
+    @property
+    def fault(self) -> str:
+        """Why Ray says that it failed, in one line; empty if it did not."""
+        lines = [line.strip() for line in str(self.details.message or "").splitlines() if line.strip()]
+        if self.state != "failed" or not lines:
+            return ""
+        if lines[0].startswith("runtime_env setup failed"):
+            # Ray tells of every command that it called; what was wrong, pip says.
+            faults = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")] or lines[-1:]
+            return f"its packages were not installed on the cluster: {faults[0]}"
+        told, logs, _ = lines[0].partition(", last available logs")
+        return f"{told}: {lines[-1]}" if logs else " ".join(lines)
+
     def refreshed(self) -> Self:
         """The same as it is now."""
         with translated(self.connection.address):
@@ -170,4 +183,4 @@ def raise_told(message: Message) -> None:
 
 def _last_words(ended: Submission, last: str) -> str:
     """What a job said last that failed without an error of ours."""
-    return (last or " ".join(str(ended.details.message or "no reason is known").split()))[:300]
+    return (last or ended.fault or f"it is {ended.state}")[:300]

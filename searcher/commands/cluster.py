@@ -111,9 +111,10 @@ def status(name: JobName, address: Address = None) -> None:
     progress = [message for message in messages if message.kind == "progress"]
     if progress:
         typer.echo(_line(job, progress[-1].values))
-    for message in messages:
-        if message.kind == "error":
-            typer.echo(message.values["text"])
+    errors = [message.values["text"] for message in messages if message.kind == "error"]
+    for error in errors or [job.fault]:
+        if error:
+            typer.echo(error)
     typer.echo(f"results: {job.results}")
 
 
@@ -273,7 +274,7 @@ def _warn(connection: Connection) -> None:
 def _line(job: Job, snapshot: dict[str, Any]) -> str:
     from searcher.progress import Progress, StrategyProgress
 
-    progress = Progress(name=job.sweep)
+    progress = Progress(name=job.sweep, ended=not job.active)
     counts = {label: StrategyProgress.restored(one) for label, one in snapshot["strategies"].items()}
     progress.show(counts, snapshot["elapsed"], snapshot["before"])
     return progress.line()

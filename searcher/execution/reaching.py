@@ -19,6 +19,7 @@ from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
 from ray.exceptions import AuthenticationError
 
 from searcher.errors import ExecutionError
+from searcher.execution.token import read_token
 
 ANSWER_SECONDS = 10.0
 """How long a Ray may take to answer the first, small question."""
@@ -32,13 +33,13 @@ def connected(address: str | None, **more: Any) -> Iterator[None]:
         more: options of `ray.init`.
 
     Raises:
-        ExecutionError: nothing answers at the address, or it refuses our token.
+        ExecutionError: nothing answers at the address, it refuses our token, or others can read that.
     """
     if ray.is_initialized():
         yield
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
-    _check_reachable(where)
+    _check_reachable(where, given=address is not None)
     options = more | ({"include_dashboard": False} if where == "local" else {})
     _init(where, **options)
     try:
@@ -69,17 +70,20 @@ def _init(where: str, **options: Any) -> None:
         signal.signal(signal.SIGTERM, handler)  # Ray puts its own in place, by which a run would end as failed
 
 
-def _check_reachable(where: str) -> None:
+def _check_reachable(where: str, given: bool) -> None:
     """Ray itself would try for minutes where nobody listens, and for half a minute with a wrong token.
 
     Raises:
-        ExecutionError: it is an address at which no Ray listens, or none at all, or Ray refuses our token.
+        ExecutionError: it is an address at which no Ray listens, or none at all; Ray refuses our token, or others
+            can read the file of a token that is to be shown at an address which was given.
     """
     if where in ("local", "auto") or where.startswith("ray://"):
         return
     host, colon, port = where.rpartition(":")
     if not colon or not port.isdecimal() or "/" in host:
         raise ExecutionError(f"address: got '{where}'; must be HOST:PORT of a Ray, such as head:6379")
+    if given and os.environ.get("RAY_AUTH_MODE") == "token":
+        read_token()
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, OverflowError) as error:
@@ -98,6 +102,8 @@ def _ask(where: str) -> None:
         if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
             raise ExecutionError(_refused(where)) from error
         told = f"{error.code().name}: {error.details()}"
+        if "http1.x server" in told:
+            told = "a web server is there, such as a dashboard; Ray's own port is 6379 where none was chosen"
         raise ExecutionError(f"address: no Ray answers at '{where}': {_line(told)}") from error
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from searcher.errors import ExecutionError
 from searcher.execution.room import alive, fitting, startable, workers, workers_to_come
+
+_TYPE = "accelerator_type:"
+"""What Ray's name of a kind of accelerator begins with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +27,7 @@ class Resources:
         bundle = {"CPU": self.cpu, "GPU": self.gpu, "memory": float(self.memory or 0)}
         if self.accelerator_type:
             # Ray's way to ask for a node that has one: a sliver of a resource named after it.
-            bundle[f"accelerator_type:{self.accelerator_type}"] = 0.001
+            bundle[f"{_TYPE}{self.accelerator_type}"] = 0.001
         return {name: amount for name, amount in bundle.items() if amount}
 
 
@@ -38,8 +42,18 @@ def check_resources(resources: Resources) -> None:
     if any(fitting(node, needed) for node in nodes):
         return
     most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in needed}
-    short = [f"{name} {needed[name]:g} (the most that a node has is {most[name]:g})" for name in needed]
-    raise ExecutionError(f"resources: no node can give a trial what it asks for: {', '.join(short)}")
+    short = [name for name in needed if needed[name] > most[name]] or list(needed)  # or no node has all of them
+    told = ", ".join(_told(name, needed[name], most[name], nodes) for name in short)
+    raise ExecutionError(f"resources: no node can give a trial what it asks for: {told}")
+
+
+def _told(name: str, needed: float, most: float, nodes: Sequence[Mapping[str, float]]) -> str:
+    if name.startswith(_TYPE):
+        types = sorted({one.removeprefix(_TYPE) for node in nodes for one in node if one.startswith(_TYPE)})
+        return f"accelerator_type {name.removeprefix(_TYPE)} (the nodes have {', '.join(types) or 'none'})"
+    if name == "memory":
+        return f"memory {needed / 2**30:.1f} GiB (the most that a node has is {most / 2**30:.1f} GiB)"
+    return f"{name} {needed:g} (the most that a node has is {most:g})"
 
 
 def carriers_at_once(resources: Resources) -> int:

@@ -36,7 +36,6 @@ def run_sweep(mode: study.Mode, owner: str, results: str) -> None:
         check_resources(resources)
         check_workers(sweep.task, folder, resources)
         claim(sweep.results, owner)
-        tell("checked")
         found = study.run(sweep, folder, mode=mode, observer=Teller())
     tell("done")
     print(found.compare(sweep.name).text(width=100))

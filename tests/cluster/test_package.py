@@ -9,7 +9,7 @@ import pytest
 
 from searcher.cluster import package
 from searcher.cluster.package import pack, packed_files
-from searcher.errors import ExecutionError
+from searcher.errors import ExecutionError, TaskError
 from searcher.execution.packaged import MARK, on_this_node, portable
 
 
@@ -81,6 +81,24 @@ def test_a_package_that_a_cluster_would_not_take_is_refused_with_its_largest_fil
     monkeypatch.setattr(package, "LIMIT", 2 * 2**20)
     with pytest.raises(ExecutionError, match=r"more than 2 MiB.*data.bin \(3 MiB\).*\.searcherignore"):
         pack(root, "", root, tmp_path)
+
+
+def test_a_tasks_file_that_is_not_there_or_is_left_out_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    write(root, "sweeps/task.py", "left.py", "lib/task.py")
+    write(tmp_path, "outside.py")
+    (root / ".gitignore").write_text("left.py\n")
+    sent = ("task.py:make", "../lib/task.py:make", "digits", "package.module:make", "/shared/task.py:make")
+    for number, task in enumerate(sent):
+        (target := tmp_path / str(number)).mkdir()
+        pack(root, "", root / "sweeps", target, task)
+    for task, told in {
+        "./tusk.py:make": f"task: './tusk.py:make': there is no file {root}/sweeps/tusk.py",
+        "../left.py:make": f"task: '../left.py:make': {root}/left.py is not sent: see the .gitignore",
+        "../../outside.py:make": f"--working-dir: {root} does not hold the task's file {tmp_path}/outside.py",
+    }.items():
+        with pytest.raises((TaskError, ExecutionError), match=re.escape(told)):
+            pack(root, "", root / "sweeps", tmp_path, task)
 
 
 def test_a_working_dir_must_hold_the_sweep_file(tmp_path: Path) -> None:

@@ -132,6 +132,7 @@ def test_a_followed_sweep_equals_a_local_run_row_for_row_and_the_token_is_nowher
     assert "tiny: task tiny_task.py:make_task" in followed.stderr
     assert "grid 8/8 trials" in followed.stderr
 
+    again = searcher.submit(parse_sweep(SWEEP | {"results": str(tmp_path / "local")}), project, name="again")
     for _ in range(2):  # fetched again: replaced
         assert call("fetch", "tiny", "--to", str(tmp_path / "got")) == 0
     assert_equal_results(tmp_path / "got", tmp_path / "local", "tiny")
@@ -149,6 +150,8 @@ def test_a_followed_sweep_equals_a_local_run_row_for_row_and_the_token_is_nowher
     assert "tiny" in known
     assert cluster.token not in known
     assert holders(cluster.token, cluster.folder.parent, tmp_path) == [cluster.token_path]
+    with pytest.raises(ResultsError, match="sweep 'tiny' is already in .*local: --resume trains only"):
+        again.check()
 
 
 def holders(secret: str, *folders: Path) -> list[Path]:
@@ -299,10 +302,15 @@ def test_a_run_whose_task_loads_here_alone_is_not_begun(
     (project / "leans.py").write_text("import os\nos.environ['ONLY_HERE']\nfrom tiny_task import make_task\n")
     file = str(write_sweep(project, SWEEP, task="leans.py:make_task", results=str(tmp_path / "results")))
     leaning = start("run", file, "--address", cluster.gcs, env=cluster.environment(ONLY_HERE="1"))
+    dashboard = cluster.address.removeprefix("http://")
+    lost = start("run", file, "--address", dashboard, env=cluster.environment(ONLY_HERE="1"))
     out, err = leaning.communicate(timeout=60)
     assert (leaning.returncode, out) == (2, "")
     assert "'leans.py:make_task' does not import: KeyError: 'ONLY_HERE'" in err
     assert len(err.strip().splitlines()) == 1
+    out, err = lost.communicate(timeout=60)
+    assert (lost.returncode, out) == (2, "")
+    assert err.startswith(f"address: no Ray answers at '{dashboard}': a web server is there")
     assert not (tmp_path / "results/sweeps").exists()
 
 
@@ -320,6 +328,9 @@ def test_what_is_wrong_with_a_cluster_is_one_line_and_exit_code_2(
         return captured.err
 
     assert "nothing answers at http://127.0.0.1:9" in refusal("--address", "http://127.0.0.1:9")
+    assert f"nothing answers at http://{cluster.gcs}: no web server is there" in refusal(
+        "--address", f"http://{cluster.gcs}"
+    )
     assert "must be http://HOST:PORT" in refusal("--address", "ray://127.0.0.1:10001")
     assert "must hold no user" in refusal("--address", "http://me:secret@127.0.0.1:8265")
     assert "--name: got 'a b'" in refusal("--name", "a b")
