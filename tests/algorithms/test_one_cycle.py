@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from algorithms.made_up import Made, play, ramp, strategy
 
-from searcher.algorithms.diagnosis import Fit
+from searcher.algorithms.diagnosis import Fit, diagnose
 from searcher.algorithms.schedules import values
+from searcher.algorithms.strategies.one_cycle.measurements import Outcome
 from searcher.algorithms.strategies.one_cycle.moves import Moves, Point
 from searcher.algorithms.strategies.one_cycle.peak import next_exponents
 from searcher.errors import ConfigurationError
@@ -241,6 +242,44 @@ def test_a_peak_that_diverges_is_not_chosen() -> None:
             record = history.finished[proposed[0].trial_id]
             history.add(replace(record, status=Status.DIVERGED, best_epoch=None, best_test_loss=None))
     assert max(record.trial.configuration.lr for record in history if record.trial.length == 20) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("highest", "loss", "trained"),
+    [
+        (2.0, 0.1, True),  # never above the loss before any training
+        (3.8, 0.1, True),  # above it by 1.8, less than the 1.9 that it learned
+        (4.0, 0.1, False),
+        (1e27, 0.0, False),  # huge weights that happen to be right on every test sample
+        (2.2, 1.95, True),  # it learned nothing, and rose by no more than the noise
+        (2.4, 1.95, False),
+        (1.0, INF, False),
+    ],
+)
+def test_a_cycle_that_lost_more_than_it_ever_learned_did_not_train(
+    highest: float, loss: float, trained: bool
+) -> None:
+    trial = strategy().propose(History(), 1)[0]
+    outcome = Outcome(trial, loss, 1.0, None, diagnose([2.0, 1.0], [2.0, 1.0]), highest)
+    judged = outcome.judged(untrained=2.0, noise=0.3)
+    assert judged.trained is trained
+    assert (judged == outcome) is (trained or loss == INF)
+    # The same in another unit, and with a constant added to the loss.
+    other = Outcome(trial, 7 * loss + 5, 7.0, None, outcome.diagnosis, 7 * highest + 5)
+    assert other.judged(untrained=19.0, noise=2.1).trained is trained
+
+
+def test_a_peak_that_blew_up_is_not_chosen_however_low_its_test_loss() -> None:
+    method, history, made = strategy(), History(), Made()
+    while proposed := method.propose(history, 1):
+        (trial,) = proposed
+        made.finish(history, trial)
+        if trial.kind is Kind.TRAIN and trial.configuration.lr > 0.1:
+            history.add(replace(history.epochs(trial)[0], train_loss=1e9))
+            history.add(replace(history.finished[trial.trial_id], best_test_loss=0.0))
+    ends = [record.trial for record in history if record.trial.length == 20]
+    assert sorted(trial.seed for trial in ends)[-3:] == [0, 1, 2]
+    assert {trial.configuration.lr <= 0.1 for trial in ends} == {True}
 
 
 @pytest.mark.parametrize(

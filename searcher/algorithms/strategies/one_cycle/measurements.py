@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from searcher.algorithms.diagnosis import Diagnosis, Fit, diagnose
@@ -37,6 +37,7 @@ class Outcome:
         loss: its lowest test loss; infinite where it has none.
         fallen: how far the test loss had fallen from the first epoch to there.
         accuracy: of that epoch; None for a task without.
+        highest: the largest training loss of an epoch.
     """
 
     trial: Trial
@@ -44,10 +45,23 @@ class Outcome:
     fallen: float
     accuracy: float | None
     diagnosis: Diagnosis
+    highest: float = -math.inf
 
     @property
     def trained(self) -> bool:
         return math.isfinite(self.loss)
+
+    def judged(self, untrained: float, noise: float) -> Outcome:
+        """Itself, or as one that did not train: if its training loss once rose above the one before any training by
+        more than the cycle ever learned, and by more than the noise. Such a cycle blew up, and an epoch of it with
+        a low test loss is luck: on a small test split a network of huge weights may happen to be right everywhere.
+        """
+        rose, learned = self.highest - untrained, max(untrained - self.loss, 0.0)
+        if not self.trained or rose <= max(learned, noise):
+            return self
+        reason = f"diverged: the training loss rose to {self.highest:.4g}, from {untrained:.4g} before any training"
+        diagnosis = replace(self.diagnosis, fit=Fit.DIVERGED, reason=reason)
+        return replace(self, loss=math.inf, fallen=0.0, diagnosis=diagnosis)
 
 
 _NOTHING = Diagnosis(Fit.DIVERGED, "diverged: it ended before its first epoch", 0, math.inf, -math.inf, 0.0)
@@ -104,4 +118,5 @@ class Measurements:
             return Outcome(record.trial, loss, 0.0, record.best_test_accuracy, _NOTHING)
         diagnosis = diagnose([one.train_loss for one in epochs], [one.test_loss for one in epochs])
         fallen = max(epochs[0].test_loss - loss, 0.0)
-        return Outcome(record.trial, loss, fallen, record.best_test_accuracy, diagnosis)
+        highest = max(one.train_loss for one in epochs)
+        return Outcome(record.trial, loss, fallen, record.best_test_accuracy, diagnosis, highest)

@@ -90,6 +90,8 @@ class Search:
         """What the cycles of the first seed came to."""
         self.untrained = math.inf
         """The loss before any training."""
+        self.noise = 0.0
+        """That of the loss of a mini-batch."""
         self.effects: dict[Change, float] = {}
         """By how much each change raised the test loss when it was last tried."""
 
@@ -103,7 +105,7 @@ class Search:
         if not tests:
             return
         weight_decay, why = choose_weight_decay(tests)
-        self.untrained = median(tests[weight_decay].loss[:5])
+        self.untrained, self.noise = median(tests[weight_decay].loss[:5]), tests[weight_decay].noise
         self.bound = self._bound(tests[weight_decay], weight_decay, shift)
         best = self._walk(weight_decay, f"{self.bound.reason}; {why}")
         if self.outcomes[best].trained:
@@ -277,7 +279,7 @@ class Search:
         """The best cycle with every seed; again with half the peak while a seed does not train as the first."""
         reason = f"the best of {len(self.outcomes)} cycles: {self._told(best)}"
         for _ in range(HALVINGS + 1):
-            first, *others = self.measured.cycles([self._cycle(best, seed, reason) for seed in self.seeds])
+            first, *others = self._cycles([self._cycle(best, seed, reason) for seed in self.seeds])
             worst = max((one.loss for one in others), default=first.loss)
             if worst - first.loss <= BEHIND * first.fallen:
                 return
@@ -294,7 +296,11 @@ class Search:
     def _try(self, points: Sequence[Point], reasons: Sequence[str]) -> None:
         """Measures cycles of the first seed."""
         trials = [self._cycle(*one) for one in zip(points, [self.seeds[0]] * len(points), reasons, strict=True)]
-        self.outcomes |= zip(points, self.measured.cycles(trials), strict=True)
+        self.outcomes |= zip(points, self._cycles(trials), strict=True)
+
+    def _cycles(self, trials: Sequence[Trial]) -> list[Outcome]:
+        """What they came to; one that blew up did not train."""
+        return [one.judged(self.untrained, self.noise) for one in self.measured.cycles(trials)]
 
     def _cycle(self, point: Point, seed: int, reason: str) -> Trial:
         peak = self.bound.lr / 2**point.exponent
