@@ -9,8 +9,9 @@
 #   local.sh stop FOLDER
 #
 # FOLDER is made, readable by you alone, and keeps: token, cluster.env (source it: the address and the token's path),
-# and a folder for each node. GPUs are logical: a number that Ray counts with. `ray stop` is never called, because it
-# stops every Ray on the machine; a node's processes are found by the folder of its session, which only they name.
+# and a folder for each node. GPUs are logical: a number that Ray counts with; where torch sees none, what gets one is
+# trained on the CPU. `ray stop` is never called, because it stops every Ray on the machine; a node's processes are
+# found by the folder of its session, which only they name.
 set -euo pipefail
 umask 077
 
@@ -63,12 +64,13 @@ start_worker() { # NAME, ray start options
   [[ $name =~ ^w([0-9]+)$ ]] || die "a worker's name: got '$name'; must be w1, w2, …"
   number=$((BASH_REMATCH[1] + 2))
   [ "$number" -ge 3 ] && [ "$number" -le 254 ] || die "a worker's name: got '$name'; must be w1 to w252"
+  [ "$GPUS" = 0 ] || export SEARCHER_LOGICAL_GPUS=1
   start_node "$name" --address="127.0.0.2:$GCS_PORT" --node-ip-address="127.0.0.$number" \
     --num-cpus "$CPUS" --num-gpus "$GPUS" --object-store-memory 100000000 "$@"
 }
 
 command=${1:-} folder=${2:-}
-[ -n "$folder" ] || { sed -n '2,14s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ -n "$folder" ] || { sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 folder=$(realpath -m -- "$folder")
 shift 2
 [ "${#folder}" -le 40 ] || die "FOLDER: $folder has ${#folder} characters; a socket's path allows 40: use one under /tmp"

@@ -18,6 +18,7 @@ from ray import tune
 from searcher.algorithms.packing import Packing
 from searcher.algorithms.stopping import Rule, rule_from
 from searcher.errors import SearcherError
+from searcher.execution.device import device_for
 from searcher.execution.notice import Notice
 from searcher.execution.packaged import on_this_node
 from searcher.records import EpochRecord, Kind, Record, Status, Trial, TrialRecord
@@ -92,15 +93,15 @@ def carry(config: dict[str, Any]) -> None:
     """The Tune trainable: trains the trials of `config["load"]`, together or one after another."""
     load: Load = config[LOAD]
     torch.set_num_threads(max(1, int(load.cpu)))
-    device = torch.device("cuda" if load.gpu else "cpu")
-    checkpoints = Checkpoints(vault=load.vault, every=load.checkpoint_every, begun=load.begun, urgent=Notice())
-    report = _Report(load, device, checkpoints)
     try:
+        device = device_for(load.gpu)
         task = load_task(load.task, on_this_node(load.folder))
     except SearcherError as error:
-        # A node without the task would fail one trial after another, faster than others train them.
-        report.send({FAULT: f"{error} (on node {platform.node()})"})
+        # A node without the task, or the GPU, would fail one trial after another, faster than others train them.
+        tune.report({FAULT: f"{error} (on node {platform.node()})"})
         return
+    checkpoints = Checkpoints(vault=load.vault, every=load.checkpoint_every, begun=load.begun, urgent=Notice())
+    report = _Report(load, device, checkpoints)
     if task.digest() != load.digest:
         # Trials on other data are not comparable: none is trained.
         report.send({FAULT: _other_data(load.task)})

@@ -9,6 +9,7 @@ import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, WorkerCrashedError
 
 from searcher.errors import SearcherError, TaskError
+from searcher.execution.device import device_for
 from searcher.execution.packaged import on_this_node, portable
 from searcher.execution.resources import Resources
 from searcher.execution.room import fitting
@@ -25,7 +26,7 @@ def check_workers(task: str, folder: str | Path, resources: Resources) -> None:
         task, folder: see `searcher.training.tasks.load_task`; a folder of this machine.
 
     Raises:
-        TaskError: the task does not load there.
+        TaskError: the task does not load there, or there is no GPU for it.
     """
     needed = resources.bundle()
     free = ray._private.state.available_resources_per_node().values()
@@ -35,7 +36,7 @@ def check_workers(task: str, folder: str | Path, resources: Resources) -> None:
         num_cpus=needed.pop("CPU", 0), num_gpus=needed.pop("GPU", 0), memory=needed.pop("memory", None),
         resources=needed, max_retries=0,
     )  # fmt: skip
-    waiting = look.remote(task, portable(folder))
+    waiting = look.remote(task, portable(folder), resources.gpu)
     done, _ = ray.wait([waiting], timeout=LOOK_SECONDS)
     if not done:
         ray.cancel(waiting, force=True)
@@ -51,9 +52,10 @@ def check_workers(task: str, folder: str | Path, resources: Resources) -> None:
         raise TaskError(fault)
 
 
-def _load_here(task: str, folder: str) -> str:
-    """What is wrong with the task on the node that runs this; empty: nothing."""
+def _load_here(task: str, folder: str, gpu: float) -> str:
+    """What is wrong with the task, or the GPU, on the node that runs this; empty: nothing."""
     try:
+        device_for(gpu)
         load_task(task, on_this_node(folder))
     except SearcherError as error:
         return f"{error} (on node {platform.node()})"

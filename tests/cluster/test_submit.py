@@ -121,7 +121,8 @@ def test_a_followed_sweep_equals_a_local_run_row_for_row_and_the_token_is_nowher
     cluster: LocalCluster, ray_session: object, token: None, project: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    file = write_sweep(project, SWEEP)
+    # Where trials run is no part of what they measure: two carriers, each with half of a GPU that Ray counts.
+    file = write_sweep(project, SWEEP, resources={"cpu": 0.5, "gpu": 0.5, "max_concurrent": 2})
     with ThreadPoolExecutor() as pool:
         following = pool.submit(command, cluster, "submit", str(file), "--follow", cwd=tmp_path)
         searcher.run(parse_sweep(SWEEP | {"results": str(tmp_path / "local")}), project)
@@ -137,6 +138,8 @@ def test_a_followed_sweep_equals_a_local_run_row_for_row_and_the_token_is_nowher
         assert call("fetch", "tiny", "--to", str(tmp_path / "got")) == 0
     assert_equal_results(tmp_path / "got", tmp_path / "local", "tiny")
     assert set(pd.read_parquet(tmp_path / "got/sweeps").status) == {"completed"}
+    got = pd.read_parquet(tmp_path / "got/trials")
+    assert max(((got.started <= at) & (got.finished > at)).sum() for at in got.started) <= 2
 
     # What the cluster keeps of it (results, logs, packages, the job's metadata), and what came back.
     told = [followed.stdout, followed.stderr]

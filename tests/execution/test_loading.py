@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from searcher.errors import TaskError
+from searcher.errors import ExecutionError, TaskError
+from searcher.execution.device import LOGICAL, device_for
 from searcher.execution.loading import check_workers
 from searcher.execution.resources import Resources
 
@@ -39,3 +40,15 @@ def test_a_task_that_takes_long_is_left_to_the_trials(
     monkeypatch.setattr("searcher.execution.loading.LOOK_SECONDS", 1.0)
     task, folder = task_that("time.sleep(600)", tmp_path)
     check_workers(task, folder, Resources())
+
+
+def test_a_gpu_that_torch_does_not_see_is_told_and_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(LOGICAL, raising=False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert device_for(0).type == "cpu"
+    with pytest.raises(ExecutionError, match=r"resources.gpu: torch .* sees no GPU where Ray counts one"):
+        device_for(0.5)
+    monkeypatch.setenv(LOGICAL, "1")
+    assert device_for(0.5).type == "cpu", "a rehearsal"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert device_for(0.5).type == "cuda"
