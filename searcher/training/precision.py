@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from searcher.records import FULL_PRECISION
 
@@ -38,4 +40,35 @@ def forward(
     return output, value.float() if value.dtype is torch.bfloat16 else value
 
 
-__all__ = ["autocast", "forward"]
+_IN_FLOAT32 = {
+    functional.batch_norm,
+    functional.instance_norm,
+    functional.layer_norm,
+    functional.scaled_dot_product_attention,
+}
+
+
+class BatchedAutocast(TorchFunctionMode):
+    """Lets `vmap` batch under autocast what it cannot where bfloat16 meets float32 in it: that is made in float32.
+
+    Alone these functions take bfloat16 beside weights in float32, and compute in float32 as well; so the difference
+    is in rounding. On a GPU autocast itself makes layer normalization in float32, and leaves its output so.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func not in _IN_FLOAT32:
+            return func(*args, **kwargs)
+        first = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        if func is functional.layer_norm and first.device.type == "cuda":
+            return func(*args, **kwargs)
+        with torch.autocast(first.device.type, enabled=False):
+            output = func(*map(_widened, args), **{name: _widened(value) for name, value in kwargs.items()})
+        return output.to(torch.bfloat16 if func is functional.scaled_dot_product_attention else first.dtype)
+
+
+def _widened(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.dtype is torch.bfloat16 else value
+
+
+__all__ = ["BatchedAutocast", "autocast", "forward"]

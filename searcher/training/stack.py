@@ -13,6 +13,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import lru_cache, partial
 from typing import Any
 
@@ -28,7 +29,7 @@ from searcher.training.ahead import Code, machine_code
 from searcher.training.data import TensorSplit
 from searcher.training.dropout import CannotFuse, DropoutMasks
 from searcher.training.loop import ADAM_SECOND_BETA, EVALUATION_BATCH
-from searcher.training.precision import forward
+from searcher.training.precision import BatchedAutocast, forward
 from searcher.training.tasks import Task
 
 EVALUATED_AT_ONCE = 256
@@ -196,7 +197,8 @@ class Stack:
     def _forward(self, model: nn.Module, values: Tensors, inputs: Tensor, targets: Tensor) -> tuple[Any, Tensor]:
         """Output and loss of one model with these parameters, buffers and masks."""
         call = partial(functional_call, model, values)
-        return forward(call, self.task.loss, inputs, targets, self.precision)
+        with nullcontext() if self.precision == FULL_PRECISION else BatchedAutocast():
+            return forward(call, self.task.loss, inputs, targets, self.precision)
 
     def _plain_step(
         self,

@@ -26,6 +26,8 @@ from searcher.training.loop import run_trial
 from searcher.training.tasks import Task, load_task
 
 OFF = rule_from("off")
+TOLERANCES = {"32-true": 1e-3, "bf16-mixed": 5e-3}
+"""Of a loss, by precision."""
 EAGER = Packing(4, False, "")
 OFFLINE = ("digits", "digits_resnet", "mnist1d", "mnist1d_mlp", "names_transformer")
 
@@ -92,8 +94,10 @@ def ends(records: Sequence[Record]) -> dict[str, TrialRecord]:
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("name", [*OFFLINE, "noisy"])
-def test_the_curves_are_those_of_the_loop(name: str, optimizer: str, precision: str) -> None:
-    """Tolerance: a thousandth of the loss after nine updates; rounding grows as training goes on."""
+def test_the_curves_are_those_of_the_loop(
+    name: str, optimizer: str, precision: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After nine updates; rounding grows as training goes on."""
     task = noisy() if name == "noisy" else small(load_task(name))
     rates = (0.02, 0.01, 0.003) if optimizer == "sgd" else (0.003, 0.001, 0.0003)
     # Six trials for four slots: two begin when others have ended, and two have a schedule of another length.
@@ -102,9 +106,10 @@ def test_the_curves_are_those_of_the_loop(name: str, optimizer: str, precision: 
         for seed, (rate, decay) in enumerate(zip(rates * 2, (0, 1e-4, 1e-2) * 2, strict=True))
     ]
     together, one_by_one = fused(task, trials), alone(task, trials)
+    assert "one after another" not in caplog.text
     assert curves(together).keys() == curves(one_by_one).keys()
     for key, expected in curves(one_by_one).items():
-        assert curves(together)[key] == pytest.approx(expected, rel=1e-3), key
+        assert curves(together)[key] == pytest.approx(expected, rel=TOLERANCES[precision]), key
     for key, end in ends(one_by_one).items():
         mine = ends(together)[key]
         assert (mine.status, mine.epochs, mine.steps, mine.samples) == (

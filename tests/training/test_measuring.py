@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_fused import alone, curves, fused, noisy, trial
+from test_fused import TOLERANCES, alone, curves, fused, noisy, trial
 from torch import nn
 
 from searcher.algorithms.packing import Packing
@@ -112,14 +112,15 @@ def test_a_step_that_cannot_be_compiled_is_not_tried_again(folder: Path, monkeyp
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_compiled_batch_has_the_curves_of_the_loop(precision: str) -> None:
+def test_a_compiled_batch_has_the_curves_of_the_loop(precision: str, caplog: pytest.LogCaptureFixture) -> None:
     """Trials that begin at different times, of two lengths, with dropout and batch normalization."""
     task = noisy()
     trials = [trial(seed=seed, length=2 + seed % 2, batch_size=35, precision=precision) for seed in range(6)]
     together, one_by_one = curves(fused(task, trials, Packing(4, True, ""))), curves(alone(task, trials))
+    assert "one after another" not in caplog.text
     assert together.keys() == one_by_one.keys()
     for key, expected in one_by_one.items():
-        assert together[key] == pytest.approx(expected, rel=1e-3), key
+        assert together[key] == pytest.approx(expected, rel=TOLERANCES[precision]), key
 
 
 def test_the_compiled_step_is_measured_where_it_may_pay(folder: Path) -> None:
