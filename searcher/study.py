@@ -75,6 +75,9 @@ def prepare(sweep: Sweep, folder: str | Path = ".") -> Prepared:
         ConfigurationError: a strategy cannot do what the sweep asks of it, or an experiment tracker's package is
             missing.
     """
+    from searcher.training.reference import check_reference
+
+    check_reference(sweep.task, folder)
     from searcher.execution.trackers import check_installed
     from searcher.training.tasks import load_task
 
@@ -110,10 +113,13 @@ def run(
         SearcherError: see `prepare`, the store and the runner.
         KeyboardInterrupt: Ctrl-C. What was measured is stored, and the sweep can be resumed.
     """
-    from searcher.execution.own_ray import started_ahead
+    from searcher.training.reference import check_reference
 
+    check_reference(sweep.task, folder)
     if mode == "new":
         Store(sweep.results).refuse_stored(sweep.name)
+    from searcher.execution.own_ray import started_ahead
+
     with started_ahead(address, resources_of(sweep)) as wait_for_ray:
         prepared = prepare(sweep, folder)
         _run(prepared, mode, address, observer, wait_for_ray)

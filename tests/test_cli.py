@@ -1,6 +1,8 @@
 """The command line: what a user types, what comes back, and the exit code."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -78,6 +80,34 @@ def test_bad_input_is_answered_by_one_line_and_exit_code_2(
     assert captured.out == ""
     assert len(captured.err.strip().splitlines()) == 1
     assert words in captured.err
+
+
+@pytest.mark.parametrize("command", ["run", "validate"])
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("digit", "Did you mean 'digits'"),
+        ("./absent.py:make_task", "there is no file"),
+        ("nowhere.tasks:make_task", "No module named 'nowhere'"),
+        ("tiny_task.py:make_tsak", "Did you mean 'make_task'"),
+        ("broken.py:make_task", "SyntaxError: invalid syntax (broken.py, line 2)"),
+    ],
+)
+def test_a_mistake_in_a_task_is_told_before_ray_starts_or_pytorch_is_imported(
+    sweep_file: Path, task: str, words: str, command: str
+) -> None:
+    (sweep_file.parent / "broken.py").write_text("import torch\nif so:: pass\n")
+    program = (
+        "import sys\nfrom searcher.cli import main\ntry:\n    main(sys.argv[1:])\nfinally:\n"
+        "    print({'ray', 'torch'} & set(sys.modules))"
+    )
+    words_of_it = [command, str(sweep_file), "--set", f"task={task}"]
+    found = subprocess.run(
+        [sys.executable, "-c", program, *words_of_it], capture_output=True, text=True, check=False
+    )
+    assert (found.returncode, found.stdout.strip()) == (2, "set()")
+    assert words in found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1
 
 
 def test_a_second_run_under_the_name_is_refused(

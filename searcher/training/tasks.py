@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -22,20 +22,9 @@ from torch import Tensor, nn
 from searcher.errors import SearcherError, TaskError, nearest
 from searcher.records import TaskInfo
 from searcher.training.data import LoadedSplit, Split, TensorSplit, as_split
+from searcher.training.reference import BUILT_IN, file_of, parts_of
 
 Measure = Callable[[Tensor, Tensor], Tensor]
-
-BUILT_IN = {
-    "cifar10": "searcher.training.builtin.downloaded:cifar10",
-    "cifar10_resnet9": "searcher.training.builtin.downloaded:cifar10_resnet9",
-    "cifar100": "searcher.training.builtin.downloaded:cifar100",
-    "digits": "searcher.training.builtin.images:digits",
-    "digits_resnet": "searcher.training.builtin.images:digits_resnet",
-    "mnist": "searcher.training.builtin.downloaded:mnist",
-    "mnist1d": "searcher.training.builtin.signals:mnist1d",
-    "mnist1d_mlp": "searcher.training.builtin.signals:mnist1d_mlp",
-    "names_transformer": "searcher.training.builtin.text:names_transformer",
-}
 
 
 def classification_accuracy(output: Tensor, target: Tensor) -> Tensor:
@@ -113,14 +102,7 @@ def load_task(reference: str, folder: str | Path = ".") -> Task:
 
 @lru_cache(maxsize=8)
 def _load(reference: str, folder: str) -> Task:
-    where = BUILT_IN.get(reference, reference)
-    place, colon, attribute = where.rpartition(":")
-    if not colon or not place or not attribute:
-        hint = nearest(reference, BUILT_IN)
-        raise TaskError(
-            f"task: got '{reference}'; must be one of {_listed(BUILT_IN)}, or package.module:function, "
-            f"or ./file.py:function.{hint}"
-        )
+    place, attribute = parts_of(reference)
     module = _import(place, folder, reference)
     make = getattr(module, attribute, None)
     if not callable(make):
@@ -145,9 +127,7 @@ def _import(place: str, folder: str, reference: str) -> ModuleType:
     try:
         if not place.endswith(".py"):
             return importlib.import_module(place)
-        path = Path(folder, place)
-        if not path.is_file():
-            raise TaskError(f"task: '{reference}': there is no file {path}")
+        path = file_of(reference, place, Path(folder))
         if str(path.parent) not in sys.path:
             sys.path.insert(0, str(path.parent))
         return _import_file(path)
@@ -181,10 +161,6 @@ def told(error: BaseException) -> str:
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     text = " ".join(str(error).split()) or "no message"
     return f"{type(error).__name__}: {text}{place}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
 
 
 _MEANING = {"model": "makes a fresh model, such as `lambda: MyNet()`", "loss": "takes (output, target)"}
