@@ -19,6 +19,7 @@ from typing import Any, Literal
 from searcher.cluster.connection import Connection, connect, translated
 from searcher.cluster.package import Packed, pack
 from searcher.cluster.submission import Submission, send
+from searcher.cluster.tailing import GO_ON
 from searcher.errors import ExecutionError, nearest
 from searcher.sweep import Sweep
 
@@ -156,7 +157,9 @@ def find(name: str, *, address: str | None = None) -> Job:
     """
     known = {job.name: job for job in list_jobs(address)}
     if name not in known:
-        raise ExecutionError(f"job '{name}': the cluster knows no such job.{nearest(name, known)}")
+        forgotten = f" It knows none: one whose head was started anew has forgotten its jobs. {GO_ON}"
+        hint = nearest(name, known) if known else forgotten
+        raise ExecutionError(f"job '{name}': the cluster knows no such job.{hint}")
     return known[name]
 
 

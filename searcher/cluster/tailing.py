@@ -20,11 +20,15 @@ SILENCE = 60.0
 """Seconds without a word after which a connection is made anew: one that broke without a sign stays silent."""
 
 
+GO_ON = "What was measured on storage that outlived it goes on with: searcher submit SWEEP.yaml --resume"
+"""What is to be done when a head has died."""
+
+
 def tail(connection: Connection, submission_id: str) -> Iterator[str]:
     """The lines of a job's log from its first to the last that it writes, without their ends.
 
     Raises:
-        ExecutionError: the cluster was out of reach for `PATIENCE` seconds.
+        ExecutionError: the cluster was out of reach for `PATIENCE` seconds, or has forgotten the job.
     """
     seen, rest = 0, ""
     for chunk in _chunks(connection, submission_id):
@@ -41,23 +45,31 @@ def _chunks(connection: Connection, submission_id: str) -> Iterator[str]:
     while True:
         skip = seen
         try:
+            _status(connection, submission_id)  # of a job that is not known no connection comes about
             for chunk in _one_connection(connection, submission_id):
                 new = chunk[skip:]
                 skip = max(0, skip - len(chunk))
                 seen, lost = seen + len(new), None
                 if new:
                     yield new
-            with translated(connection.address):
-                status: JobStatus = connection.client.get_job_status(submission_id)
-                if status.is_terminal():
+            if _status(connection, submission_id).is_terminal():
+                with translated(connection.address):
                     # The end may have been written after the last part came.
                     yield str(connection.client.get_job_logs(submission_id))[seen:]
-                    return
+                return
         except (ExecutionError, RuntimeError, aiohttp.ClientError, OSError) as error:
+            if f"Job {submission_id} does not exist" in str(error):
+                told = f"job {submission_id}: {connection.address} does not know it any more"
+                raise ExecutionError(f"{told}: its head was started anew. {GO_ON}") from error
             lost = lost or time.monotonic()
             if time.monotonic() - lost > PATIENCE:
                 raise ExecutionError(f"the connection to {connection.address} was lost: {error}") from error
         time.sleep(0.5)
+
+
+def _status(connection: Connection, submission_id: str) -> JobStatus:
+    with translated(connection.address):
+        return connection.client.get_job_status(submission_id)
 
 
 def _one_connection(connection: Connection, submission_id: str) -> Iterator[str]:

@@ -37,7 +37,7 @@ def show(frame: pd.DataFrame, format: Format) -> None:
     """Prints a table."""
     match format:
         case Format.TABLE:
-            typer.echo(frame.to_string(index=False))
+            typer.echo("  ".join(frame.columns) if frame.empty else frame.to_string(index=False))
         case Format.CSV:
             typer.echo(frame.to_csv(index=False), nl=False)
         case Format.JSON:

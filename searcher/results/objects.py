@@ -133,7 +133,7 @@ class LeaseLock:
                     return
                 self._expires, self._fault = self._write(), ""
             except (OSError, pa.ArrowException) as error:
-                self._fault = " ".join(str(error).split())
+                self._fault = " ".join(str(error).split()).rstrip(".")
 
     def _write(self) -> float:
         lease = Lease(

@@ -115,6 +115,13 @@ def test_a_connection_that_fell_silent_is_made_anew(
         assert between.cuts_left == 0
 
 
+def test_a_job_that_a_new_head_has_forgotten_is_not_waited_for(cluster: LocalCluster, token: None) -> None:
+    with pytest.raises(
+        ExecutionError, match=r"job a.1: http.* does not know it any more: .*submit SWEEP.yaml --resume"
+    ):
+        lines_of(connect(cluster.address), "a.1")
+
+
 def lines_of(connection: Connection, submission_id: str) -> list[str]:
     return [line for line in tail(connection, submission_id) if line.startswith("line ")]
 

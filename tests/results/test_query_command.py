@@ -89,6 +89,11 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert not (tmp_path / "a.csv").exists()
 
 
+def test_a_table_without_rows_is_its_head(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("query", "--results", folder, "select epoch, test_loss from epochs where epoch > 9") == 0
+    assert capsys.readouterr().out == "epoch  test_loss\n"
+
+
 def test_compact(folder: str) -> None:
     assert len(open_files(folder).list("epochs")) == 3
     assert call("compact", "demo", "--results", folder) == 0
