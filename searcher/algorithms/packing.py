@@ -115,6 +115,7 @@ def choose(speeds: Speeds, steps: int, workers: int) -> Packing:
     """The fastest way to make `steps` steps, summed over the trials of a group, by so many carriers at a time."""
     if speeds.fault:
         return one_by_one(f"cannot be fused: {speeds.fault}")
+    steps = max(steps, 1)  # for none at all nothing would pay
     alone = steps * speeds.alone / workers
     ways = {False: steps * speeds.fused / workers}
     if speeds.compiled is not None:

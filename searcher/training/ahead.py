@@ -9,13 +9,14 @@ processors is never taken. A process that finds it does not even import PyTorch'
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import os
 import platform
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -63,14 +64,15 @@ def machine_code(
     if not file.exists():
         if _key(sample, arguments, version) != key:
             raise CannotCompile("the model makes other operations at every call")
-        with _scratch(file.parent) as scratch:
-            made = scratch / file.name
-            _compile(function, arguments, made)
-            try:
-                made.replace(file)
-            except OSError as error:
-                log.warning("compiled code is not kept: %s", error)
-                return _loaded(made)
+        with _scratch(file.parent) as scratch, _alone(file.with_suffix(".lock")):
+            if not file.exists():  # another carrier may have made it meanwhile
+                made = scratch / file.name
+                _compile(function, arguments, made)
+                try:
+                    made.replace(file)
+                except OSError as error:
+                    log.warning("compiled code is not kept: %s", error)
+                    return _loaded(made)
     return _loaded(file)
 
 
@@ -159,6 +161,18 @@ def _loaded(file: Path) -> Code:
     loader = torch._C._aoti.AOTIModelPackageLoader(str(file), "model", True, 1, -1)
     run: Code = loader.run
     return run
+
+
+@contextmanager
+def _alone(lock: Path) -> Any:
+    """One process at a time is inside. When it dies, the system lets the next one in; without a lock, all are."""
+    with ExitStack() as held:
+        try:
+            file = held.enter_context(lock.open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            log.warning("code may be compiled twice: %s", error)
+        yield
 
 
 @contextmanager

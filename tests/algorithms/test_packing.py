@@ -4,6 +4,8 @@ import math
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from searcher.algorithms.packing import (
     CACHED_SECONDS,
@@ -49,6 +51,37 @@ def test_the_fastest_way_is_chosen(speeds: Speeds, steps: int, way: tuple[int, b
     packing = choose(speeds, steps, workers=2)
     assert (packing.width, packing.compiled) == way
     assert packing.reason
+
+
+SECONDS = st.floats(1e-7, 10.0)
+
+
+@given(
+    speeds=st.builds(
+        Speeds,
+        width=st.sampled_from([2, 4, 8, 16]),
+        alone=SECONDS,
+        fused=SECONDS | st.just(math.inf),
+        compiled=st.none() | SECONDS | st.just(math.inf),
+        fault=st.sampled_from(["", "", "it looks at a value"]),
+    ),
+    steps=st.integers(0, 10**9),
+    workers=st.integers(1, 1_000),
+)
+def test_no_way_is_chosen_that_was_measured_as_slower(speeds: Speeds, steps: int, workers: int) -> None:
+    packing = choose(speeds, steps, workers)
+    seconds = {(1, False): speeds.alone, (speeds.width, False): speeds.fused}
+    if speeds.compiled is not None:
+        seconds[speeds.width, True] = speeds.compiled
+    if speeds.fault:
+        seconds = {(1, False): speeds.alone}
+    chosen = seconds[packing.width, packing.compiled]  # of none that was not measured
+    assert chosen <= speeds.alone / 1.05 * (1 + 1e-9) or not packing.fused
+    assert packing.width in (1, speeds.width)
+    if not packing.fused and not speeds.fault:
+        paying = [one for one in seconds.values() if one * 1.05 < speeds.alone]
+        # What was measured as faster is left only where reading compiled code would cost more than it gains.
+        assert all(steps * (speeds.alone / 1.05 - one) / workers <= 0.5 * (1 + 1e-9) for one in paying)
 
 
 def test_why_a_model_is_not_fused_is_said() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,7 +47,7 @@ def test_code_computes_what_the_function_does_in_place_and_is_compiled_once(
     weight.copy_(torch.ones(4, 3))
     (again,) = machine_code(halve, [weight, inputs], sample, "1")([weight, inputs])
     torch.testing.assert_close(again, torch.tanh(inputs.sum(1, keepdim=True) / 2).expand(5, 3))
-    assert len(list(steps.iterdir())) == 1
+    assert len(list(steps.glob("*.pt2"))) == 1
 
 
 def test_other_shapes_constants_operations_or_versions_are_other_code(
@@ -77,3 +79,35 @@ def test_a_function_that_draws_numbers_in_python_is_refused(steps: Path) -> None
     with pytest.raises(CannotCompile, match="other operations at every call"):
         machine_code(torch.abs, [weight], lambda: weight * random.random(), "1")
     assert not steps.exists()
+
+
+def test_of_two_processes_one_compiles_and_the_other_waits_for_it(steps: Path, tmp_path: Path) -> None:
+    """The first that gets in dies as it compiles: the next one does it, and those after it take what it made."""
+    program = """
+import os, sys, time
+from pathlib import Path
+import torch
+from searcher.training import ahead
+
+place = Path(sys.argv[1])
+ahead.data_folder = lambda: place
+
+def compile_one(_, __, file):
+    with open(place / "compiled", "a") as told:
+        told.write(f"{os.getpid()}\\n")
+    if len((place / "compiled").read_text().split()) == 1:
+        os.kill(os.getpid(), 9)
+    time.sleep(0.3)  # so that the others come meanwhile
+    file.touch()
+
+ahead._compile, ahead._loaded = compile_one, lambda file: file
+(place / f"ready{os.getpid()}").touch()
+while len(list(place.glob("ready*"))) < 3:
+    time.sleep(0.01)
+assert ahead.machine_code(torch.abs, [torch.ones(2)], lambda: torch.ones(2).abs(), "1").exists()
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    running = [subprocess.Popen(command) for _ in range(3)]
+    codes = sorted(one.wait(timeout=120) for one in running)
+    assert codes == [-9, 0, 0]
+    assert len((tmp_path / "compiled").read_text().split()) == 2
