@@ -280,6 +280,8 @@ def test_a_peak_that_blew_up_is_not_chosen_however_low_its_test_loss() -> None:
     ends = [record.trial for record in history if record.trial.length == 20]
     assert sorted(trial.seed for trial in ends)[-3:] == [0, 1, 2]
     assert {trial.configuration.lr <= 0.1 for trial in ends} == {True}
+    told = [record.trial.reason for record in history if "set aside: peak" in record.trial.reason]
+    assert "diverged: the training loss rose to 1e+09" in told[0]
 
 
 @pytest.mark.parametrize(

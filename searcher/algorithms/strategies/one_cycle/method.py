@@ -92,6 +92,8 @@ class Search:
         """The loss before any training."""
         self.noise = 0.0
         """That of the loss of a mini-batch."""
+        self.aside = ""
+        """What is to be told of cycles that diverged."""
         self.effects: dict[Change, float] = {}
         """By how much each change raised the test loss when it was last tried."""
 
@@ -294,9 +296,18 @@ class Search:
         return self.measured.affords(epochs + (len(self.seeds) - 1) * self.lengths[level])
 
     def _try(self, points: Sequence[Point], reasons: Sequence[str]) -> None:
-        """Measures cycles of the first seed."""
-        trials = [self._cycle(*one) for one in zip(points, [self.seeds[0]] * len(points), reasons, strict=True)]
+        """Measures cycles of the first seed. Those that diverged are told in the reason of the next."""
+        trials = [
+            self._cycle(point, self.seeds[0], reason + self.aside)
+            for point, reason in zip(points, reasons, strict=True)
+        ]
         self.outcomes |= zip(points, self._cycles(trials), strict=True)
+        failed = [
+            f"{self._peak(point)}, {self.outcomes[point].diagnosis.reason}"
+            for point in points
+            if not self.outcomes[point].trained
+        ]
+        self.aside = f" (set aside: peak {'; peak '.join(failed)})" if failed else ""
 
     def _cycles(self, trials: Sequence[Trial]) -> list[Outcome]:
         """What they came to; one that blew up did not train."""
