@@ -175,6 +175,7 @@ def picture(found: list[Row], file: Path) -> None:
                 fmt=markers[row.strategy], markersize=12 if row.strategy == OURS else 6, label=row.strategy,
             )  # fmt: skip
         panel.set(title=task, xscale="log", xlabel="cost (epochs)", ylim=(None, min(panel.get_ylim()[1], 100.5)))
+        panel.set_xlim(40, 10_000)
         panel.set_xticks(ticks := [100, 300, 1000, 3000, 10000], [f"{tick:,}" for tick in ticks])
         panel.xaxis.set_minor_locator(NullLocator())
     panels[0][0].set_ylabel("holdout accuracy (%), 95 % interval")
