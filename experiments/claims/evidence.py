@@ -109,4 +109,6 @@ def points(value: Estimate) -> str:
 
 
 def plain(value: Estimate, digits: int = 3) -> str:
-    return f"{value.mean:.{digits}g} ± {value.half_width or 0:.{digits}g}"
+    spread = value.half_width or 0.0
+    seen = spread if spread > 1e-12 * abs(value.mean) else 0.0  # what rounding makes of equal values is no spread
+    return f"{value.mean:.{digits}g} ± {seen:.{digits}g}"
