@@ -121,9 +121,7 @@ class Packer:
             self._told.add(group)
             how = f"in batches of {packing.width}" if packing.fused else "one after another"
             compiled = ", compiled" if packing.compiled else ""
-            what = (
-                f"{group.task}, {group.kind}, batch size {group.batch_size}, {group.optimizer}, {group.precision}"
-            )
+            what = f"{group.task}, {group.kind}, batch size {group.batch_size}, {group.optimizer}"
             log.info("%s, %s: trained %s%s: %s", what, group.precision, how, compiled, packing.reason)
         if self.steps(trial) >= LEAST_STEPS and group not in self._packings:
             self._packings[group] = packing

@@ -74,11 +74,12 @@ def check_reference(reference: str, folder: str | Path) -> None:
         raise TaskError(f"task: '{reference}' does not import: {type(error).__name__}: {error}") from error
     names = _names_in(tree)
     if names is not None and function not in names:
-        raise TaskError(f"task: '{reference}': {place} has no function '{function}'.{nearest(function, names)}")
+        public = [name for name in names if not name.startswith("_")]
+        raise TaskError(f"task: '{reference}': {place} has no function '{function}'.{nearest(function, public)}")
 
 
 def _names_in(tree: ast.Module) -> list[str] | None:
-    """The public names that plain definitions and imports give a module; None where others may come about."""
+    """The names that plain definitions and imports give a module; None where others may come about."""
     names: list[str] = []
     for node in tree.body:
         match node:
@@ -92,7 +93,7 @@ def _names_in(tree: ast.Module) -> list[str] | None:
                 pass
             case _:
                 return None
-    return [name for name in names if not name.startswith("_")]
+    return names
 
 
 __all__ = ["BUILT_IN", "check_reference", "file_of", "parts_of"]
