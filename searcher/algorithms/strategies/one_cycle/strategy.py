@@ -26,7 +26,7 @@ CYCLES, FURTHER_CYCLES = 3.5, 2.0
 """The budget where none is given, in longest cycles: for one seed, and for each further one, of which its own final
 cycle takes one and a half at most."""
 
-SEARCH, CYCLES_TRIED = 3.0, 9
+SEARCH, CYCLES_TRIED = 3.5, 9
 """About what the search takes, for the plan: in longest cycles, and in trials."""
 
 
