@@ -257,7 +257,8 @@ class Stack:
         """The plain step as a CUDA graph."""
         # Each width and batch size is a graph of its own; beyond the limit torch would silently not compile.
         torch._dynamo.config.recompile_limit = 64
-        for whole in self._written:
+        # What stays where it is: the graph would copy anything else, the whole train split too, at every step.
+        for whole in [*self._written, *self._train]:
             torch._dynamo.mark_static_address(whole)
         return torch.compile(self._plain_step, dynamic=False, mode="reduce-overhead")
 

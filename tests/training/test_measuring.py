@@ -15,6 +15,7 @@ from searcher.algorithms.packing import Packing
 from searcher.records import PRECISIONS
 from searcher.training import measuring
 from searcher.training.measuring import packing_for
+from searcher.training.stack import Stack, rates_of
 from searcher.training.tasks import Task
 
 CPU = torch.device("cpu")
@@ -121,6 +122,28 @@ def test_a_compiled_batch_has_the_curves_of_the_loop(precision: str, caplog: pyt
     assert together.keys() == one_by_one.keys()
     for key, expected in one_by_one.items():
         assert together[key] == pytest.approx(expected, rel=TOLERANCES[precision]), key
+
+
+def test_the_function_that_becomes_a_cuda_graph_makes_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced as `torch.compile` traces it for a GPU, but run on a CPU operation by operation, which is quick."""
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda step, **_: compile_(step, dynamic=False, backend="aot_eager"))
+    plain = noisy()
+    task = Task(
+        lambda: nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)),
+        plain.train, plain.test, plain.holdout, plain.loss,
+    )  # fmt: skip
+    index = torch.arange(35).repeat(2, 1)
+    rates = torch.tensor([rates_of(lr, 0.9, 1e-3, 1) for lr in (0.1, 0.3)]).T
+    losses = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        stack = Stack(task, "sgd", 2, CPU, precision="bf16-mixed")
+        if compiled:
+            stack._step = stack._compiled()
+        losses.append([stack.step(index, rates).tolist() for _ in range(4)])
+    assert losses[1] == [pytest.approx(step, rel=5e-3) for step in losses[0]]
+    assert losses[0][3] < losses[0][0]
 
 
 def test_the_compiled_step_is_measured_where_it_may_pay(folder: Path) -> None:
