@@ -39,7 +39,9 @@ class StoreContract:
 
     def test_what_goes_in_comes_out(self, root: str) -> None:
         train = trial(milestones=(0.5, 0.75), gamma=0.1)
-        test = trial(kind=Kind.RANGE_TEST, strategy="one_cycle", optimizer="adamw", cycles=2)
+        test = trial(
+            kind=Kind.RANGE_TEST, strategy="one_cycle", optimizer="adamw", cycles=2, precision="bf16-mixed"
+        )
         curve = [epoch(train, 1, test_accuracy=None), epoch(train, 2, train_loss=math.inf, extra={"f1": 0.5})]
         ramp = [step(test, 1), step(test, 2, test_loss=1.5)]
         ends = [

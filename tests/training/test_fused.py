@@ -23,6 +23,7 @@ from searcher.records import (
 from searcher.training.data import TensorSplit
 from searcher.training.fused import run_trials
 from searcher.training.loop import run_trial
+from searcher.training.stack import Stack, stack_for
 from searcher.training.tasks import Task, load_task
 
 OFF = rule_from("off")
@@ -217,6 +218,26 @@ def test_what_raises_in_a_batch_is_trained_alone_and_fails_alone() -> None:
     records = fused(task, trials)
     assert [ends(records)[one.trial_id].status for one in trials] == [Status.COMPLETED, Status.FAILED]
     assert ends(records)[trials[1].trial_id].status_reason == "RuntimeError: too much"
+
+
+@pytest.mark.parametrize(("compiled", "expected"), [(False, [16, 8, 4]), (True, [16])])
+def test_a_batch_is_compacted_by_halves_and_not_compiled_anew_for_little(
+    compiled: bool, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials of 1 to 16 epochs: their number falls by one an epoch, the width by halves, and never below four."""
+    made = []
+
+    def stack(
+        task: Task, optimizer: str, width: int, device: torch.device, compiled: bool, precision: str
+    ) -> Stack:
+        made.append(width)
+        return stack_for(task, optimizer, width, device, False, precision)  # what is compiled does not matter here
+
+    monkeypatch.setattr("searcher.training.fused.stack_for", stack)
+    trials = [trial(seed=length, length=length) for length in range(1, 17)]
+    records = fused(noisy(), trials, Packing(16, compiled, ""))
+    assert made == expected
+    assert [ends(records)[one.trial_id].epochs for one in trials] == list(range(1, 17))
 
 
 def test_a_loader_is_not_fused_but_trained() -> None:
