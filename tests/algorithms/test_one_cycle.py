@@ -8,6 +8,7 @@ from algorithms.made_up import Made, play, ramp, strategy
 
 from searcher.algorithms.diagnosis import Fit, diagnose
 from searcher.algorithms.schedules import values
+from searcher.algorithms.strategies.one_cycle.budget import Budget
 from searcher.algorithms.strategies.one_cycle.measurements import Outcome
 from searcher.algorithms.strategies.one_cycle.moves import Moves, Point
 from searcher.algorithms.strategies.one_cycle.peak import next_exponents
@@ -282,6 +283,20 @@ def test_a_peak_that_blew_up_is_not_chosen_however_low_its_test_loss() -> None:
     assert {trial.configuration.lr <= 0.1 for trial in ends} == {True}
     told = [record.trial.reason for record in history if "set aside: peak" in record.trial.reason]
     assert "diverged: the training loss rose to 1e+09" in told[0]
+
+
+def test_where_the_budget_ends_before_a_peak_trained_the_final_cycles_go_on_downwards() -> None:
+    method, history, made = strategy(), History(), Made()
+    method.budget = Budget("epochs", 12)  # range tests and two short cycles
+    while proposed := method.propose(history, 1):
+        (trial,) = proposed
+        made.finish(history, trial)
+        if trial.kind is Kind.TRAIN and trial.configuration.lr > 0.3:
+            history.add(replace(history.epochs(trial)[0], train_loss=1e9))
+    cycles = [record.trial for record in history if record.trial.kind is Kind.TRAIN]
+    assert sorted(trial.seed for trial in cycles)[-2:] == [2, 2]
+    assert cycles[-1].configuration.lr <= 0.3
+    assert "half the peak" in cycles[-1].reason
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ class Outcome:
         fallen: how far the test loss had fallen from the first epoch to there.
         accuracy: of that epoch; None for a task without.
         highest: the largest training loss of an epoch.
+        blew_up: it did not train, by `judged`.
     """
 
     trial: Trial
@@ -46,6 +47,7 @@ class Outcome:
     accuracy: float | None
     diagnosis: Diagnosis
     highest: float = -math.inf
+    blew_up: bool = False
 
     @property
     def trained(self) -> bool:
@@ -61,7 +63,7 @@ class Outcome:
             return self
         reason = f"diverged: the training loss rose to {self.highest:.4g}, from {untrained:.4g} before any training"
         diagnosis = replace(self.diagnosis, fit=Fit.DIVERGED, reason=reason)
-        return replace(self, loss=math.inf, fallen=0.0, diagnosis=diagnosis)
+        return replace(self, loss=math.inf, fallen=0.0, diagnosis=diagnosis, blew_up=True)
 
 
 _NOTHING = Diagnosis(Fit.DIVERGED, "diverged: it ended before its first epoch", 0, math.inf, -math.inf, 0.0)

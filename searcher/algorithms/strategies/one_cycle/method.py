@@ -112,6 +112,9 @@ class Search:
         best = self._walk(weight_decay, f"{self.bound.reason}; {why}")
         if self.outcomes[best].trained:
             self._finish(self._improve(self._climb(best)))
+        elif blew_up := [point for point, one in self.outcomes.items() if one.blew_up]:
+            # The budget ended above the peaks that train: the final cycles go on downwards from the lowest.
+            self._finish(max(blew_up, key=lambda point: point.exponent))
 
     def _range_tests(self) -> tuple[dict[float, RangeTest], float]:
         """By weight decay, the range tests of the first seed, and what their ramp was multiplied by."""
@@ -283,12 +286,13 @@ class Search:
         for _ in range(HALVINGS + 1):
             first, *others = self._cycles([self._cycle(best, seed, reason) for seed in self.seeds])
             worst = max((one.loss for one in others), default=first.loss)
-            if worst - first.loss <= BEHIND * first.fallen:
+            if first.trained and worst - first.loss <= BEHIND * first.fallen:
                 return
             if self.spec.budget and not self._affords(self.lengths[best.level], best.level):
                 return
-            told = f"of {worst:.4g}" if math.isfinite(worst) else "of no number"
-            reason = f"half the peak: {self._peak(best)} has a seed with a test loss {told}, not {first.loss:.4g}"
+            behind = f"with a test loss of {worst:.4g}, not {first.loss:.4g}"
+            told = behind if math.isfinite(max(worst, first.loss)) else "that diverged"
+            reason = f"half the peak: {self._peak(best)} has a seed {told}"
             best = replace(best, exponent=best.exponent + 1)
 
     def _affords(self, epochs: int, level: int) -> bool:
