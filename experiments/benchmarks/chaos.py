@@ -104,6 +104,17 @@ class Chaos:
                     self.seconds = min(self.seconds, time.monotonic() - started)
                 return kills - left
 
+    def struck_at(self, results: str, stored: Sequence[int]) -> int:
+        """One sweep, with a blow whenever so many of its epochs are stored, to its end; the blows that fell."""
+        run, before = self._start(results), len(self.blows)
+        for epochs in stored:
+            while run.is_alive() and stored_epochs(results) < epochs:
+                time.sleep(0.05)
+            if run.is_alive() and self._strike(run, results) == "driver":
+                run = self._start(results)
+        self._end(run)
+        return len(self.blows) - before
+
     def _start(self, results: str) -> BaseProcess:
         arguments = ["run", str(self.file), "--resume", "--set", f"results={results}"]
         run = FORKS.Process(target=drive, args=(self.environment, arguments))

@@ -182,14 +182,14 @@ def test_a_job_with_results_on_object_storage_outlives_its_outage_and_a_stopped_
             wait_for_trials(job, at_least=1)
             server.refuses = lambda number: True
             refused = server.writes
-            wait_until(lambda: server.writes > refused + 5, "nothing is tried")
+            wait_until(lambda: server.writes > refused + 2, "nothing is tried")
             server.refuses = lambda number: False
             server.down = True
             asked = server.requests
-            wait_until(lambda: server.requests > asked + 10, "nothing is asked")
+            wait_until(lambda: server.requests > asked + 4, "nothing is asked")
             server.down = False
             written = server.writes
-            wait_until(lambda: server.writes > written + 5, "nothing is written")
+            wait_until(lambda: server.writes > written + 2, "nothing is written")
             wait_until(lambda: bool(checkpoints(storage)), "no checkpoint was written")
             assert call("stop", "stopped") == 0
             stopped_at = pd.Timestamp.now("UTC")
