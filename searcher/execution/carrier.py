@@ -98,16 +98,21 @@ def carry(config: dict[str, Any]) -> None:
         task = load_task(load.task, on_this_node(load.folder))
     except SearcherError as error:
         # A node without the task, or the GPU, would fail one trial after another, faster than others train them.
-        tune.report({FAULT: f"{error} (on node {platform.node()})"})
+        tune.report(_refusal(load, f"{error} (on node {platform.node()})"))
+        return
+    if task.digest() != load.digest:
+        # Trials on other data are not comparable: none is trained.
+        tune.report(_refusal(load, _other_data(load.task)))
         return
     checkpoints = Checkpoints(vault=load.vault, every=load.checkpoint_every, begun=load.begun, urgent=Notice())
     report = _Report(load, device, checkpoints)
-    if task.digest() != load.digest:
-        # Trials on other data are not comparable: none is trained.
-        report.send({FAULT: _other_data(load.task)})
-        return
     _train(task, load, rule_from(load.stop), report, device, checkpoints)
     report.send()
+
+
+def _refusal(load: Load, fault: str) -> dict[str, Any]:
+    """The report of a carrier that trains nothing; its counts say to the scheduler that it is one of ours."""
+    return {FAULT: fault, "carrier": {"trials": len(load.trials), "stopped": 0, "finished": 0}}
 
 
 def _train(
