@@ -11,7 +11,8 @@ from results.result_examples import sweep_row
 
 from searcher.algorithms.intervals import Estimate
 from searcher.algorithms.schedules import complete
-from searcher.records import Configuration, Status, Trial, TrialRecord
+from searcher.algorithms.strategies.grid import Grid
+from searcher.records import Configuration, Status, TaskInfo, Trial, TrialRecord
 from searcher.results.store import Store
 from searcher.sweep import Sweep, load_sweep, parse_sweep
 
@@ -187,3 +188,33 @@ def test_each_strategy_of_a_cost_file_is_a_sweep_of_its_own(monkeypatch: pytest.
         again = parse_sweep(sweep.to_yaml())
         assert ([one.label for one in again.strategies], again.name) == ([label], f"digits-3-{label}")
         assert again.seeds == (3,)
+
+
+def test_what_is_trained_anew_is_what_the_searches_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kept trials have the id of the configuration that is trained anew, with their own seed."""
+    (again,) = load(monkeypatch, "benchmarks/search_cost", "again")
+    choices = list(again.choices("names_transformer"))
+    assert len(choices) == 10
+    grids = {entry.label: entry.spec for entry in again.sweep_of("names_transformer", [5]).strategies}
+    for choice in choices:
+        spec = grids[again.label(choice)]
+        grid = Grid("grid", spec, task=TaskInfo("names_transformer", 1, 1, 1), seeds=[5], epochs=1)
+        ((configuration, _),) = grid.configurations()
+        seed, length = int(choice.search_seed), spec.epochs
+        trained = Trial(
+            task="names_transformer", strategy="grid", configuration=configuration, seed=seed, length=length
+        )
+        assert trained.trial_id == choice.trial_id
+
+
+def test_choices_trained_anew_are_compared_by_search_and_by_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    (table,) = load(monkeypatch, "benchmarks/search_cost", "table")
+    runs = pd.DataFrame([
+        {"task": "t", "search_seed": search, "seed": seed, "strategy": strategy,
+         "holdout_accuracy": 0.9 + (0.01 * seed if strategy == "one_cycle" else 0)}
+        for search in range(2) for seed in range(3) for strategy in ("grid", "one_cycle")
+    ])  # fmt: skip
+    text = "\n".join(table.trained_anew(runs))
+    # Differences of 0, 1 and 2 points: their interval is 4.303 / sqrt(3); the searches do not differ at all.
+    assert "| `t` | 91.0 % | 90.0 % | +1.0 ± 2.5 | 2, 3 |" in text
+    assert "+1.0 ± 2.5 points, wanted -0.5 | | | met |" in text

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+from table import MEASURED
 
 import searcher
 from searcher.errors import SearcherError
@@ -23,7 +24,6 @@ from searcher.progress import Progress
 from searcher.sweep import Sweep
 
 FOLDER = Path(__file__).parent
-MEASURED = FOLDER / "measured.parquet"
 RESULTS = "experiments/benchmarks/search_cost/results"
 SEEDS = range(5)
 KEY = ["task", "search_seed", "strategy"]
