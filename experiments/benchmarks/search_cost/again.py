@@ -8,17 +8,15 @@ table needs goes to `again.parquet`.
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
-from run import FOLDER, RESULTS, SEEDS
+from run import FOLDER, RESULTS, SEEDS, chosen, ended_in_one_line, parser_of
 from table import AGAIN, MEASURED, OURS, STANDARD, Search
 
 import searcher
-from searcher.errors import SearcherError
 from searcher.execution.runner import connected
 from searcher.progress import Progress
 from searcher.sweep import Sweep
@@ -76,30 +74,20 @@ def keep(task: str) -> None:
     if AGAIN.exists():
         kept = pd.read_parquet(AGAIN)
         found = pd.concat([kept[kept.task != task], found])
-    found.sort_values(["task", "strategy", "search_seed", "seed"], ignore_index=True).to_parquet(
-        AGAIN, compression="zstd"
-    )
+    found.sort_values(KEPT[:4], ignore_index=True).to_parquet(AGAIN, compression="zstd")
 
 
 def main() -> None:
-    tasks = sorted(file.stem for file in FOLDER.glob("*.yaml"))
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tasks", nargs="*", metavar="TASK", help=", ".join(tasks))
+    parser, tasks = parser_of(__doc__)
     parser.add_argument("--seeds", type=int, default=10, metavar="N")
     asked = parser.parse_args()
-    if unknown := set(asked.tasks) - set(tasks):
-        parser.error(f"there is no task {', '.join(sorted(unknown))} here; there are {', '.join(tasks)}")
+    wanted = chosen(asked, tasks, parser)
     os.chdir(FOLDER.parents[2])
     seeds = [max(SEEDS) + 1 + number for number in range(asked.seeds)]
-    try:
-        with connected(None):
-            for task in asked.tasks or tasks:
-                searcher.run(sweep_of(task, seeds), FOLDER, mode="resume", observer=Progress())
-                keep(task)
-    except KeyboardInterrupt:
-        parser.exit(130, "interrupted: what was measured is kept, and the next call goes on\n")
-    except SearcherError as error:
-        parser.exit(2, f"{error}\n")
+    with ended_in_one_line(parser), connected(None):
+        for task in wanted:
+            searcher.run(sweep_of(task, seeds), FOLDER, mode="resume", observer=Progress())
+            keep(task)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import argparse
 import itertools
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -70,35 +72,53 @@ def keep(task: str, seed: int, strategy: str) -> None:
     unfinished.replace(MEASURED)
 
 
-def main() -> None:
+def parser_of(text: str | None) -> tuple[argparse.ArgumentParser, list[str]]:
+    """A parser of the tasks' names, and all tasks there are."""
     tasks = sorted(file.stem for file in FOLDER.glob("*.yaml"))
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=text)
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=", ".join(tasks))
+    return parser, tasks
+
+
+def chosen(asked: argparse.Namespace, tasks: list[str], parser: argparse.ArgumentParser) -> list[str]:
+    """The tasks that were asked for, or all; ends the script where one of them is none."""
+    if unknown := set(asked.tasks) - set(tasks):
+        parser.error(f"there is no task {', '.join(sorted(unknown))} here; there are {', '.join(tasks)}")
+    return asked.tasks or tasks
+
+
+@contextmanager
+def ended_in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
+    """Ends the script in one line at Ctrl-C and at what is wrong with a sweep."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        parser.exit(130, "interrupted: what was measured is kept, and the next call goes on\n")
+    except SearcherError as error:
+        parser.exit(2, f"{error}\n")
+
+
+def main() -> None:
+    parser, tasks = parser_of(__doc__)
     parser.add_argument("--minutes", type=float, default=float("inf"))
     strategies = list(dict.fromkeys(strategy for task in tasks for strategy in sweeps_of(task, 0)))
     parser.add_argument("--only", choices=strategies)
     parser.add_argument("--again", choices=strategies)
     asked = parser.parse_args()
-    if unknown := set(asked.tasks) - set(tasks):
-        parser.error(f"there is no task {', '.join(sorted(unknown))} here; there are {', '.join(tasks)}")
+    wanted = chosen(asked, tasks, parser)
     os.chdir(FOLDER.parents[2])
     deadline = time.monotonic() + 60 * asked.minutes
-    try:
-        with connected(None):  # one Ray for all sweeps
-            # Seed by seed, so that a table of all tasks can be drawn early.
-            for seed, task in itertools.product(SEEDS, asked.tasks or tasks):
-                for strategy, sweep in sweeps_of(task, seed).items():
-                    again = strategy == asked.again
-                    if time.monotonic() > deadline or (asked.only or asked.again or strategy) != strategy:
-                        continue
-                    if again or not is_measured(task, seed, strategy):
-                        print(sweep.name, flush=True)
-                        searcher.run(sweep, FOLDER, mode="overwrite" if again else "resume", observer=Progress())
-                        keep(task, seed, strategy)
-    except KeyboardInterrupt:
-        parser.exit(130, "interrupted: what was measured is kept, and the next call goes on\n")
-    except SearcherError as error:
-        parser.exit(2, f"{error}\n")
+    with ended_in_one_line(parser), connected(None):  # one Ray for all sweeps
+        # Seed by seed, so that a table of all tasks can be drawn early.
+        for seed, task in itertools.product(SEEDS, wanted):
+            for strategy, sweep in sweeps_of(task, seed).items():
+                again = strategy == asked.again
+                if time.monotonic() > deadline or (asked.only or asked.again or strategy) != strategy:
+                    continue
+                if again or not is_measured(task, seed, strategy):
+                    print(sweep.name, flush=True)
+                    searcher.run(sweep, FOLDER, mode="overwrite" if again else "resume", observer=Progress())
+                    keep(task, seed, strategy)
 
 
 if __name__ == "__main__":
