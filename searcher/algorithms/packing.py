@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from searcher.records import FULL_PRECISION, Kind, Trial
 
-COMPILE_SECONDS = 15.0
-"""What compiling the step of one group is taken to cost, the first time on a machine."""
+COMPILE_SECONDS = 25.0
+"""What compiling the step of one group is taken to cost: for the built-in tasks a batch size took 16 to 29 s in a
+process that had compiled nothing before, then 8 to 20 s; an epoch has batches of one or two sizes."""
 
 CACHED_SECONDS = 0.5
 """What each carrier then pays to have the compiled step, which it finds in a file."""
@@ -54,6 +55,8 @@ class Packing:
     width: int
     compiled: bool
     reason: str
+    compiling: float = 0.0
+    """Seconds that compiling took, when it was measured."""
 
     @property
     def fused(self) -> bool:
@@ -106,9 +109,9 @@ def widest(bytes_each: int, bytes_free: int) -> int:
     return min(WIDEST, 1 << (fitting.bit_length() - 1))
 
 
-def compiling_may_pay(steps: int, alone: float, workers: int) -> bool:
+def compiling_may_pay(steps: int, speeds: Speeds, workers: int) -> bool:
     """Whether to compile the step and measure it: if it then took no time, that would repay itself."""
-    return steps * alone / workers > LEAST_GAIN * COMPILE_SECONDS
+    return steps * min(speeds.alone, speeds.fused) / workers > LEAST_GAIN * COMPILE_SECONDS
 
 
 def choose(speeds: Speeds, steps: int, workers: int) -> Packing:
@@ -129,7 +132,7 @@ def choose(speeds: Speeds, steps: int, workers: int) -> Packing:
         told += f", {1e3 * speeds.compiled:.3g} ms compiled (compiling took {speeds.compiling:.1f} s)"
     if alone < LEAST_GAIN * ways[compiled]:
         return one_by_one(f"fusing does not pay: {told}")
-    return Packing(speeds.width, compiled, told)
+    return Packing(speeds.width, compiled, told, speeds.compiling)
 
 
 def planned_steps(trials: Iterable[Trial], steps_per_epoch: Callable[[int], int]) -> dict[Group, int]:

@@ -40,8 +40,17 @@ class CannotCompile(SearcherError):
     """A function of which no machine code can be made; says why."""
 
 
+class BeingCompiled(SearcherError):
+    """A function that another process is compiling."""
+
+
 def machine_code(
-    function: Callable[..., Tensor], arguments: Sequence[Tensor], sample: Callable[[], object], version: str
+    function: Callable[..., Tensor],
+    arguments: Sequence[Tensor],
+    sample: Callable[[], object],
+    version: str,
+    *,
+    wait: bool = True,
 ) -> Code:
     """Code that computes a function of CPU tensors; it may write to them.
 
@@ -51,11 +60,13 @@ def machine_code(
         sample: makes the operations from which, with the version and the arguments' shapes, those of the function
             follow. It is called each time, so it should be quick.
         version: of what makes the function of the sample.
+        wait: while another process compiles it.
 
     Returns:
         From a list of such tensors to the list of results.
 
     Raises:
+        BeingCompiled: another process is at it, and `wait` is false.
         CannotCompile: two calls of the sample made other operations, as of a model that draws numbers in Python.
         Exception: what PyTorch or the compiler says of it.
     """
@@ -64,7 +75,7 @@ def machine_code(
     if not file.exists():
         if _key(sample, arguments, version) != key:
             raise CannotCompile("the model makes other operations at every call")
-        with _scratch(file.parent) as scratch, _alone(file.with_suffix(".lock")):
+        with _scratch(file.parent) as scratch, _alone(file.with_suffix(".lock"), wait):
             if not file.exists():  # another carrier may have made it meanwhile
                 made = scratch / file.name
                 _compile(function, arguments, made)
@@ -164,12 +175,18 @@ def _loaded(file: Path) -> Code:
 
 
 @contextmanager
-def _alone(lock: Path) -> Any:
-    """One process at a time is inside. When it dies, the system lets the next one in; without a lock, all are."""
+def _alone(lock: Path, wait: bool) -> Any:
+    """One process at a time is inside. When it dies, the system lets the next one in; without a lock, all are.
+
+    Raises:
+        BeingCompiled: another one is inside, and `wait` is false.
+    """
     with ExitStack() as held:
         try:
             file = held.enter_context(lock.open("w"))
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BeingCompiled(str(lock)) from None
         except OSError as error:
             log.warning("code may be compiled twice: %s", error)
         yield
@@ -187,4 +204,4 @@ def _scratch(folder: Path) -> Any:
         yield Path(name)
 
 
-__all__ = ["CannotCompile", "machine_code", "processor"]
+__all__ = ["BeingCompiled", "CannotCompile", "machine_code", "processor"]

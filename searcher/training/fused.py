@@ -23,7 +23,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from searcher.algorithms.packing import COMPILE_SECONDS, Packing, width_for
+from searcher.algorithms.packing import Packing, width_for
 from searcher.algorithms.stopping import Rule
 from searcher.records import Kind, Status, Trial, TrialRecord
 from searcher.training.checkpoints import Checkpoint, Checkpoints
@@ -109,7 +109,7 @@ class _Batch:
         self.precision = trials[0].configuration.precision
         self.steps = math.ceil(len(self.train) / trials[0].configuration.batch_size)
         self.epoch_seconds = 0.0
-        self.compiled = packing.compiled
+        self.compiled, self.compiling = packing.compiled, packing.compiling
         self.waiting = deque(trials)
         width = min(packing.width, width_for(len(trials)))
         self.stack = self._stack(width)
@@ -273,7 +273,7 @@ class _Batch:
             return
         left = max((len(slot.course.plan.lr) - slot.step) / self.steps for _, slot in held) * self.epoch_seconds
         saved = left * (1 - width / len(self.slots))
-        if self.compiled and saved < COMPILE_SECONDS:
+        if self.compiled and saved < self.compiling:
             return
         places = [place for place, _ in held]
         wide, self.stack = self.stack, self._stack(width)

@@ -2,7 +2,8 @@
 
 The measurements stand in `speeds.json` in the data folder (see `searcher.training.builtin.packages`), by the
 machine, the versions, the model and the group. A carrier that measures holds a lock, so that carriers which begin
-together choose alike. Where the folder takes no file, every process measures for itself.
+together choose alike; while it compiles, which takes far longer, it holds none but that of the code. Where the
+folder takes no file, every process measures for itself.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from searcher.algorithms.packing import (
     widest,
 )
 from searcher.records import FULL_PRECISION, Trial
-from searcher.training.ahead import processor
+from searcher.training.ahead import BeingCompiled, processor
 from searcher.training.builtin.packages import data_folder
 from searcher.training.data import TensorSplit
 from searcher.training.loop import Run, device_name, seeded
@@ -68,10 +69,19 @@ def packing_for(task: Task, trial: Trial, device: torch.device, steps: int, work
     key = _key(task, trial, device)
     with _memory() as known:
         speeds = Speeds(**known[key]) if key in known else _measure(task, trial, device)
-        wanted = speeds.alone < LONGEST_STEP and compiling_may_pay(steps, speeds.alone, workers)
-        if wanted and speeds.compiled is None and not speeds.fault and has_compiler(device):
-            speeds = _compiled(task, trial, device, speeds)
         known[key] = asdict(speeds)
+    wanted = not speeds.fault and speeds.alone < LONGEST_STEP and compiling_may_pay(steps, speeds, workers)
+    if wanted and speeds.compiled is None and has_compiler(device):
+        began = time.perf_counter()
+        stack = _compiled(task, trial, device, speeds.width)
+        compiling = time.perf_counter() - began
+        with _memory() as known:
+            speeds = Speeds(**known.get(key, asdict(speeds)))
+            if speeds.compiled is None:  # no other carrier was faster
+                step = _step(stack, _batches(task, trial)[0]) if stack else None
+                compiled = _seconds(step, device) / speeds.width if step else math.inf
+                speeds = replace(speeds, compiled=compiled, compiling=compiling)
+            known[key] = asdict(speeds)
     return choose(speeds, steps, workers)
 
 
@@ -114,25 +124,30 @@ def _working_bytes(run: Run, inputs: Tensor, targets: Tensor) -> int:
     return sum(saved.values()) + (2 + moments) * sum(int(value.nbytes) for value in parameters)
 
 
-def _compiled(task: Task, trial: Trial, device: torch.device, speeds: Speeds) -> Speeds:
-    """The speeds with those of the compiled step: infinity where it cannot be compiled."""
-    began = time.perf_counter()
+def _compiled(task: Task, trial: Trial, device: torch.device, width: int) -> Stack | None:
+    """The stack that the trials will use, with its step compiled for every size of their batches; None if it
+    cannot be."""
+    configuration = trial.configuration
     try:
-        # The stack that the trials will use, so that it is compiled once.
-        configuration = trial.configuration
-        stack = stack_for(task, configuration.optimizer, speeds.width, device, True, configuration.precision)
-        batches = math.ceil(len(task.train) / trial.configuration.batch_size)
-        largest = math.ceil(len(task.train) / batches)
-        # An epoch has batches of one or two sizes. Each is compiled here, while other carriers wait, and they
-        # find both in the cache.
-        for size in {largest, len(task.train) // batches}:
-            _step(stack, size)()
-        compiling = time.perf_counter() - began
-        compiled = _seconds(_step(stack, largest), device) / speeds.width
-        return replace(speeds, compiled=compiled, compiling=compiling)
+        stack = stack_for(task, configuration.optimizer, width, device, True, configuration.precision)
+        others = []
+        for size in _batches(task, trial):
+            try:
+                stack.prepare(size, wait=False)
+            except BeingCompiled:  # by another carrier: first what is left to do here
+                others.append(size)
+        for size in others:
+            stack.prepare(size)
+        return stack
     except Exception as error:
         log.warning("the step cannot be compiled: %s", " ".join(str(error).split())[:300])
-        return replace(speeds, compiled=math.inf)
+        return None
+
+
+def _batches(task: Task, trial: Trial) -> list[int]:
+    """The sizes of an epoch's batches, one or two, the larger first."""
+    count = math.ceil(len(task.train) / trial.configuration.batch_size)
+    return sorted({math.ceil(len(task.train) / count), len(task.train) // count}, reverse=True)
 
 
 def _step(stack: Stack, batch: int) -> Callable[[], object]:

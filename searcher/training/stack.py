@@ -166,9 +166,25 @@ class Stack:
         inputs, targets = self._train
         masks = self.dropout.draw(inputs[: index.shape[1]], self.width)
         if self._ahead:
-            return self._code_step(masks, [inputs, targets, index.contiguous(), rates.contiguous()])
+            arguments = self._arguments(masks, index, rates)
+            return self._code_for(arguments, masks)(arguments)[0]
         with sdpa_kernel(SDPBackend.MATH):  # the only attention that vmap batches
             return self._step(self.params, self.buffers, self.moments, masks, inputs, targets, index, rates)
+
+    def prepare(self, batch: int, *, wait: bool = True) -> None:
+        """Has a step of batches of this size compiled, before the first of them.
+
+        Raises:
+            BeingCompiled: another process is at it, and `wait` is false.
+        """
+        index = torch.zeros(self.width, batch, dtype=torch.long, device=self.device)
+        rates = torch.zeros(len(rates_of(0, 0, 0, 0)), self.width, device=self.device)
+        if self._ahead:
+            masks = self.dropout.draw(self._train[0][:batch], self.width)
+            self._code_for(self._arguments(masks, index, rates), masks, wait)
+        else:
+            for _ in range(3):  # the first compiles, the second records the graph, the third uses it
+                self.step(index, rates)
 
     @torch.no_grad()
     def evaluate(self, split: TensorSplit, slots: Sequence[int]) -> list[tuple[float, float | None]]:
@@ -228,10 +244,13 @@ class Stack:
                 self._update(param, gradients[name], states, [_like(rate, param) for rate in rates.unbind()])
         return losses.detach()  # type: ignore[no-any-return]
 
-    def _code_step(self, masks: Tensors, rest: list[Tensor]) -> Tensor:
-        """The plain step as machine code. `rest`: inputs, targets, index and rates, contiguous."""
-        arguments = [*self._written, *masks.values(), *rest]
-        size = rest[2].shape[1]
+    def _arguments(self, masks: Tensors, index: Tensor, rates: Tensor) -> list[Tensor]:
+        return [*self._written, *masks.values(), *self._train, index.contiguous(), rates.contiguous()]
+
+    def _code_for(self, arguments: list[Tensor], masks: Tensors, wait: bool = True) -> Code:
+        """The plain step of such arguments as machine code."""
+        inputs, targets, index, _ = arguments[-4:]
+        size = index.shape[1]
         if size not in self._codes:
 
             def flat(*tensors: Tensor) -> Tensor:
@@ -245,13 +264,13 @@ class Stack:
             def sample() -> None:
                 params = {name: whole[0].clone().requires_grad_() for name, whole in self.params.items()}
                 given = {name: whole[0].clone() for name, whole in (self.buffers | masks).items()}
-                inputs, targets, index, _ = rest
                 with sdpa_kernel(SDPBackend.MATH):
                     _, loss = self._forward(self._training, params | given, inputs[index[0]], targets[index[0]])
                     torch.autograd.grad(loss, list(params.values()), allow_unused=True)
 
-            self._codes[size] = machine_code(flat, arguments, sample, f"{_OWN_CODE} {self._update.__name__}")
-        return self._codes[size](arguments)[0]
+            version = f"{_OWN_CODE} {self._update.__name__}"
+            self._codes[size] = machine_code(flat, arguments, sample, version, wait=wait)
+        return self._codes[size]
 
     def _compiled(self) -> Callable[..., Tensor]:
         """The plain step as a CUDA graph."""

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from searcher.algorithms.packing import (
     CACHED_SECONDS,
+    COMPILE_SECONDS,
     Group,
     Packing,
     Speeds,
     choose,
+    compiling_may_pay,
     group_of,
     planned_steps,
     share,
@@ -82,6 +84,21 @@ def test_no_way_is_chosen_that_was_measured_as_slower(speeds: Speeds, steps: int
         paying = [one for one in seconds.values() if one * 1.05 < speeds.alone]
         # What was measured as faster is left only where reading compiled code would cost more than it gains.
         assert all(steps * (speeds.alone / 1.05 - one) / workers <= 0.5 * (1 + 1e-9) for one in paying)
+
+
+@pytest.mark.parametrize(
+    ("speeds", "steps", "pays"),
+    [
+        (Speeds(16, alone=3.3e-4, fused=1.4e-4), 256 * 20 * 94, True),  # the grid of `mnist1d_mlp`
+        (Speeds(4, alone=1.1e-3, fused=1.9e-3), 24 * 20 * 36, False),  # half the grid of `digits`: 9.5 s in all
+        (Speeds(4, alone=1e-3, fused=9e-4), 58_400, True),
+        (Speeds(4, alone=1e-3, fused=9e-4), 58_300, False),
+        (Speeds(4, alone=9e-4, fused=1e-3), 58_300, False),
+    ],
+)
+def test_nothing_is_compiled_that_could_not_repay_itself(speeds: Speeds, steps: int, pays: bool) -> None:
+    assert COMPILE_SECONDS == 25.0
+    assert compiling_may_pay(steps, speeds, workers=2) == pays
 
 
 def test_why_a_model_is_not_fused_is_said() -> None:

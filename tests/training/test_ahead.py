@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from searcher.training import ahead
-from searcher.training.ahead import CannotCompile, machine_code
+from searcher.training.ahead import BeingCompiled, CannotCompile, machine_code
 
 
 @pytest.fixture
@@ -111,3 +111,20 @@ assert ahead.machine_code(torch.abs, [torch.ones(2)], lambda: torch.ones(2).abs(
     codes = sorted(one.wait(timeout=120) for one in running)
     assert codes == [-9, 0, 0]
     assert len((tmp_path / "compiled").read_text().split()) == 2
+
+
+def test_who_does_not_want_to_wait_for_another_process_is_told(
+    steps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(_: object, __: object, file: Path) -> None:
+        """Another attempt, while this one compiles: to a lock, another opening of its file is another process."""
+        with pytest.raises(BeingCompiled):
+            code(wait=False)
+        file.touch()
+
+    def code(wait: bool) -> object:
+        return machine_code(torch.abs, [torch.ones(2)], lambda: torch.ones(2).abs(), "1", wait=wait)
+
+    monkeypatch.setattr(ahead, "_compile", meanwhile)
+    monkeypatch.setattr(ahead, "_loaded", lambda file: file)
+    assert code(wait=False) == code(wait=True)

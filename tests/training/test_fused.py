@@ -220,9 +220,16 @@ def test_what_raises_in_a_batch_is_trained_alone_and_fails_alone() -> None:
     assert ends(records)[trials[1].trial_id].status_reason == "RuntimeError: too much"
 
 
-@pytest.mark.parametrize(("compiled", "expected"), [(False, [16, 8, 4]), (True, [16])])
+@pytest.mark.parametrize(
+    ("packing", "expected"),
+    [
+        (Packing(16, False, ""), [16, 8, 4]),
+        (Packing(16, True, "", compiling=60.0), [16]),
+        (Packing(16, True, "", compiling=0.0), [16, 8, 4]),
+    ],
+)
 def test_a_batch_is_compacted_by_halves_and_not_compiled_anew_for_little(
-    compiled: bool, expected: list[int], monkeypatch: pytest.MonkeyPatch
+    packing: Packing, expected: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trials of 1 to 16 epochs: their number falls by one an epoch, the width by halves, and never below four."""
     made = []
@@ -235,7 +242,7 @@ def test_a_batch_is_compacted_by_halves_and_not_compiled_anew_for_little(
 
     monkeypatch.setattr("searcher.training.fused.stack_for", stack)
     trials = [trial(seed=length, length=length) for length in range(1, 17)]
-    records = fused(noisy(), trials, Packing(16, compiled, ""))
+    records = fused(noisy(), trials, packing)
     assert made == expected
     assert [ends(records)[one.trial_id].epochs for one in trials] == list(range(1, 17))
 

@@ -112,6 +112,41 @@ def test_a_step_that_cannot_be_compiled_is_not_tried_again(folder: Path, monkeyp
     assert len(tried) == 1
 
 
+def test_carriers_share_the_compiling_and_choose_alike(folder: Path) -> None:
+    """Two processes and batches of two sizes: each compiles one while the other does. The code is not run."""
+    program = """
+import os
+import time
+from pathlib import Path
+from test_fused import *
+from searcher.training import ahead
+from searcher.training.measuring import packing_for
+
+def compile_one(_, arguments, file):
+    with open(folder / "compiled", "a") as told:
+        print(os.getpid(), arguments[-2].shape[1], file=told)
+    patience = time.monotonic() + 60
+    while len((folder / "compiled").read_text().split()) < 4 and time.monotonic() < patience:
+        time.sleep(0.01)  # until the other one compiles as well
+    file.touch()
+
+folder = Path(os.environ["SEARCHER_DATA"])
+ahead._compile, ahead._loaded = compile_one, lambda file: lambda arguments: [torch.zeros(16)]
+torch.set_num_threads(1)
+print(packing_for(noisy(), trial(batch_size=24), torch.device("cpu"), 10**9, 2))
+"""
+    surroundings = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    running = [
+        subprocess.Popen([sys.executable, "-c", program], env=surroundings, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told = [one.communicate(timeout=120)[0] for one in running]
+    assert told[0] == told[1]
+    assert "compiling took" in told[0]
+    by, sizes = zip(*(line.split() for line in (folder / "compiled").read_text().splitlines()), strict=True)
+    assert len(set(by)) == len(set(sizes)) == len(sizes) == 2
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_compiled_batch_has_the_curves_of_the_loop(precision: str, caplog: pytest.LogCaptureFixture) -> None:
     """Trials that begin at different times, of two lengths, with dropout and batch normalization."""
