@@ -161,7 +161,7 @@ def _run(
                     notes=replace(vault, suffix="json"),
                 ),
                 trackers=Trackers(names=sweep.callbacks, sweep=sweep.name, results=vault.root),
-                fuse=sweep.fuse == "auto",
+                fuse=sweep.fuse,
                 address=address,
             )
 

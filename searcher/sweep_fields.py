@@ -120,7 +120,7 @@ TaskName = Annotated[
 ScheduleName = Annotated[str, _one_of([name for name in SCHEDULES if not name.startswith("range_")])]
 MomentumScheduleName = Annotated[str, _one_of(MOMENTUM_SCHEDULES)]
 RampName = Annotated[str, _one_of(["exponential", "linear"])]
-FuseMode = Annotated[str, _one_of(["auto", "off"])]
+FuseMode = Annotated[str, _one_of(["auto", "compiled", "off"])]
 """Whether trials may be trained in one batch: where that pays, or never."""
 OptimizerName = Annotated[str, _one_of(["sgd", "adamw"])]
 PrecisionName = Annotated[str, _one_of(PRECISIONS)]

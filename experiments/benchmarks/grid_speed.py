@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--task", choices=JOBS, default="digits")
-    parser.add_argument("--fuse", choices=["auto", "off"], default="auto")
+    parser.add_argument("--fuse", choices=["auto", "compiled", "off"], default="auto")
     parser.add_argument("--against", nargs="+", choices=["tutorial", "reuse"], default=["tutorial"])
     parser.add_argument("--part", type=int, default=1, help="Tune trains only every so many of the learning rates")
     arguments = parser.parse_args()

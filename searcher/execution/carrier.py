@@ -68,7 +68,7 @@ class Load:
         cpu, gpu: the carrier's share; torch uses as many threads as it has whole CPUs.
         judged: its one trial may be pruned, so that every epoch but the last is reported at once.
         vault, checkpoint_every, begun: see `searcher.training.checkpoints.Checkpoints`.
-        steps, workers: see `searcher.training.measuring.packing_for`.
+        steps, workers, compile_always: see `searcher.training.measuring.packing_for`.
         packing: what was found so for others of the group, so that a sweep trains all of them alike wherever they
             go on; None: nothing yet.
     """
@@ -86,6 +86,7 @@ class Load:
     begun: frozenset[str] = frozenset()
     steps: int = 0
     workers: int = 1
+    compile_always: bool = False
     packing: Packing | None = None
 
 
@@ -125,7 +126,9 @@ def _train(
         return
     packing = load.packing
     if packing is None:
-        packing = report.packing = packing_for(task, first, device, load.steps, load.workers)
+        packing = report.packing = packing_for(
+            task, first, device, load.steps, load.workers, compile_always=load.compile_always
+        )
     elif packing.compiled and not has_compiler(device):
         packing = replace(packing, compiled=False)
     if packing.fused:

@@ -59,7 +59,7 @@ def run_strategies(
     resources: Resources,
     survival: Survival,
     trackers: Trackers | None = None,
-    fuse: bool = True,
+    fuse: str = "auto",
     address: str | None = None,
 ) -> None:
     """Trains what the strategies propose until they are done; blocks.
@@ -73,7 +73,8 @@ def run_strategies(
         stop: the stopping rule, see `searcher.algorithms.stopping.rule_from`.
         survival: what is done when processes and nodes die.
         trackers: experiment trackers, which are told what the sink has taken.
-        fuse: whether trials may be trained in one batch, where that pays.
+        fuse: off: every trial is trained alone; auto: in one batch with others, where that pays; compiled: the same, and
+            its step is compiled whatever that takes.
         address: of a Ray cluster; None: RAY_ADDRESS where it is set, else a Ray of our own on this machine.
 
     Raises:
@@ -91,7 +92,7 @@ def run_strategies(
         check_resources(resources)
         device = "gpu" if resources.gpu else f"{max(1, int(resources.cpu))} threads"
         memory = Memory(survival.notes, device) if survival.notes else None
-        packer = Packer(strategies, carriers_at_once(resources), fuse, memory)
+        packer = Packer(strategies, carriers_at_once(resources), fuse != "off", memory)
         proposals = Proposals(strategies, histories, sink, survival.max_failures, packer, survival.resumed)
         room = Room(resources.bundle(), resources.max_concurrent)
         pruning = PruningScheduler(strategies, histories, room)
@@ -106,6 +107,7 @@ def run_strategies(
             vault=survival.vault,
             checkpoint_every=survival.checkpoint_every,
             workers=packer.workers,
+            compile_always=fuse == "compiled",
         )
         search = ProposalSearch(proposals, pruning, packer, load, room)
         tuner = Tuner(

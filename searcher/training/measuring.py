@@ -54,13 +54,16 @@ LONGEST_STEP = 0.05
 """Seconds. A model whose step alone takes longer fills the processor, and would take minutes to compile."""
 
 
-def packing_for(task: Task, trial: Trial, device: torch.device, steps: int, workers: int) -> Packing:
+def packing_for(
+    task: Task, trial: Trial, device: torch.device, steps: int, workers: int, *, compile_always: bool = False
+) -> Packing:
     """How the trials of this one's group are to be trained here; measured if that is not remembered.
 
     Args:
         trial: any of the group.
         steps: that the sweep as a whole makes for the group.
         workers: carriers at a time.
+        compile_always: measures the compiled step even where so few steps would not repay compiling it.
     """
     if steps < LEAST_STEPS:
         return one_by_one("there is too little to train")
@@ -70,8 +73,8 @@ def packing_for(task: Task, trial: Trial, device: torch.device, steps: int, work
     with _memory() as known:
         speeds = Speeds(**known[key]) if key in known else _measure(task, trial, device)
         known[key] = asdict(speeds)
-    wanted = not speeds.fault and speeds.alone < LONGEST_STEP and compiling_may_pay(steps, speeds, workers)
-    if wanted and speeds.compiled is None and has_compiler(device):
+    pays = speeds.alone < LONGEST_STEP and compiling_may_pay(steps, speeds, workers)
+    if (pays or compile_always) and not speeds.fault and speeds.compiled is None and has_compiler(device):
         began = time.perf_counter()
         stack = _compiled(task, trial, device, speeds.width)
         compiling = time.perf_counter() - began

@@ -38,8 +38,16 @@ def table(results: Path, data_set: str) -> pd.DataFrame:
     return frame.sort_values(["trial_id", *(["epoch"] if data_set == "epochs" else [])]).reset_index(drop=True)
 
 
-def test_a_fused_sweep_measures_what_one_by_one_does(ray_session: object, tmp_path: Path) -> None:
-    together, alone = run(tmp_path / "auto", "auto"), run(tmp_path / "off", "off")
+@pytest.mark.parametrize("fuse", ["auto", "compiled"])
+def test_a_fused_sweep_measures_what_one_by_one_does(
+    fuse: str, ray_session: object, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="searcher")
+    together, alone = run(tmp_path / fuse, fuse), run(tmp_path / "off", "off")
+    assert "trained in batches of 16" in caplog.text
+    assert ("ms compiled (compiling took" in caplog.text) == (
+        fuse == "compiled"
+    )  # measured, but so few do not use it
     trials, expected = table(together, "trials"), table(alone, "trials")
     assert len(trials) == 32
     same = ["trial_id", "status", "status_reason", "epochs", "samples"]

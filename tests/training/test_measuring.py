@@ -184,8 +184,12 @@ def test_the_function_that_becomes_a_cuda_graph_makes_the_same_steps(monkeypatch
 def test_the_compiled_step_is_measured_where_it_may_pay(folder: Path) -> None:
     plain = noisy()
     task = Task(lambda: nn.Sequential(nn.Linear(6, 3)), plain.train, plain.test, plain.holdout, plain.loss)
+    packing = packing_for(task, trial(batch_size=35), CPU, 5_000, 1)
+    assert "compiled" not in packing.reason, "so few steps cannot repay it"
+    packing = packing_for(task, trial(batch_size=35), CPU, 5_000, 1, compile_always=True)
+    assert "compiling took" in packing.reason
+    assert packing_for(task, trial(batch_size=35), CPU, 5_000, 1) == packing, "once compiled it is used"
     packing = packing_for(task, trial(batch_size=35), CPU, 10**9, 1)
     assert packing.compiled
-    assert "compiling took" in packing.reason
     (speeds,) = json.loads((folder / "speeds.json").read_text()).values()
     assert 0 < speeds["compiled"] < speeds["fused"]
