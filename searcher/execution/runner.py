@@ -73,8 +73,8 @@ def run_strategies(
         stop: the stopping rule, see `searcher.algorithms.stopping.rule_from`.
         survival: what is done when processes and nodes die.
         trackers: experiment trackers, which are told what the sink has taken.
-        fuse: off: every trial is trained alone; auto: in one batch with others, where that pays; compiled: the same, and
-            its step is compiled whatever that takes.
+        fuse: off: every trial is trained alone; auto: in one batch with others, where that pays; compiled: the
+            same, and its step is compiled whatever that takes.
         address: of a Ray cluster; None: RAY_ADDRESS where it is set, else a Ray of our own on this machine.
 
     Raises:

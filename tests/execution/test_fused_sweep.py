@@ -45,9 +45,8 @@ def test_a_fused_sweep_measures_what_one_by_one_does(
     caplog.set_level("INFO", logger="searcher")
     together, alone = run(tmp_path / fuse, fuse), run(tmp_path / "off", "off")
     assert "trained in batches of 16" in caplog.text
-    assert ("ms compiled (compiling took" in caplog.text) == (
-        fuse == "compiled"
-    )  # measured, but so few do not use it
+    if fuse == "compiled":  # it was measured; so few steps need not use it
+        assert "ms compiled (compiling took" in caplog.text
     trials, expected = table(together, "trials"), table(alone, "trials")
     assert len(trials) == 32
     same = ["trial_id", "status", "status_reason", "epochs", "samples"]
