@@ -42,7 +42,8 @@ class LocalFiles(Files):
         """Exchanges the whole folder in one step, so that plain readers meet each row once as well.
 
         Only Linux can do that, and not on every file system; elsewhere it is done as on object storage.
-        A reader that had listed the folder before gets FileNotFoundError for the old files.
+        A reader that had listed the folder before gets FileNotFoundError for the old files. One that is just
+        listing it may leave them out: Arrow, for one, looks at each name again and skips what has gone.
         """
         place = self._folder / folder
         with self._temporary(folder) as temporary:
@@ -55,6 +56,26 @@ class LocalFiles(Files):
             exchanged = _exchange(temporary, place)
         if not exchanged:
             super().merge(folder, old, new)
+
+    def _all(self, folder: str) -> list[str]:
+        """Lists each folder as it is at one moment, which the folder's own identity tells: see `merge`."""
+        place = self._folder / folder
+        try:
+            opened = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            return []
+        try:
+            with os.scandir(opened) as entries:
+                found = [(f"{folder}/{entry.name}", entry.is_dir(), entry.is_file()) for entry in entries]
+            current = os.path.samestat(os.fstat(opened), place.stat())
+        except FileNotFoundError:
+            current = False
+        finally:
+            os.close(opened)
+        if not current:
+            return self._all(folder)
+        files = [path for path, _, is_file in found if is_file]
+        return files + [path for inner, is_folder, _ in found if is_folder for path in self._all(inner)]
 
     def remove_folder(self, folder: str) -> None:
         # Renamed away first, so that a reader meets all of it or nothing.

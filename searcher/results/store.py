@@ -93,7 +93,7 @@ class Store:
 
         A reader meets each row once all the while, and what it has open stays readable. One that had only
         listed the files finds some of them gone: `Results` asks again by itself, a plain reader gets
-        FileNotFoundError and can be called again.
+        FileNotFoundError and can be called again, or misses them if it lists them in that very moment.
         Where a folder cannot be exchanged in one step (object storage, network file systems, other systems
         than Linux), a plain reader can for a moment meet rows twice; `Results` cannot.
 

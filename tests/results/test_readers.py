@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from result_examples import ending, epoch, step, sweep_row, trial
 
-from searcher.results import encoding, partition
+from searcher.results import encoding, local, partition
 from searcher.results.query import open_results
 from searcher.results.storage import open_files
 from searcher.results.store import Store
@@ -81,8 +83,47 @@ def test_our_reader_meets_each_row_once_while_files_are_merged(
 def test_a_plain_reader_meets_each_row_once_or_is_told_that_a_file_is_gone(
     local_root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Or finds nothing, where folders are exchanged while it lists: Arrow leaves out what has gone since."""
     monkeypatch.setattr(partition, "SMALL_FILES", 2)
-    read_while_writing(local_root, lambda: pd.read_parquet(f"{local_root}/epochs"))
+    exchange = local._exchange
+    begun, ended = 0, 0
+
+    def counted(one: Path, other: Path) -> bool:
+        nonlocal begun, ended
+        begun += 1
+        exchanged = exchange(one, other)
+        ended += 1
+        return exchanged
+
+    def read() -> pd.DataFrame:
+        before = ended
+        frame = pd.read_parquet(f"{local_root}/epochs")
+        if frame.empty and before < begun:
+            raise FileNotFoundError
+        return frame
+
+    monkeypatch.setattr(local, "_exchange", counted)
+    read_while_writing(local_root, read)
+    assert begun
+
+
+def test_a_folder_that_is_exchanged_while_it_is_listed_is_listed_again(
+    local_root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = open_files(local_root)
+    one, other, both = (f"epochs/sweep=demo/strategy=grid/{name}.parquet" for name in ("one", "other", "both"))
+    for path in (one, other):
+        files.write(path, pa.py_buffer(b""))
+    scandir = os.scandir
+
+    def late(opened: int) -> Any:
+        if "one.parquet" in os.listdir(opened):
+            monkeypatch.undo()
+            files.merge(str(Path(one).parent), [one, other], {both: pa.py_buffer(b"")})
+        return scandir(opened)
+
+    monkeypatch.setattr(os, "scandir", late)
+    assert files.list("epochs") == [both]
 
 
 @pytest.mark.parametrize("root", ["local_root", "s3_root"])
