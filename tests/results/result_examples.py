@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from searcher.records import Configuration, EpochRecord, Kind, Status, StepRecord, Trial, TrialRecord
+from searcher.results.query import open_results
 from searcher.results.rows import SweepRow
 
 
@@ -94,3 +96,9 @@ def ending(of: Trial, status: Status = Status.COMPLETED, **changes: Any) -> Tria
         "finished": 1_700_000_009.75,
     }
     return TrialRecord(trial=of, status=status, **values | changes)
+
+
+def keys(root: str) -> Counter[tuple[str, int]]:
+    """How often each trial and epoch is stored."""
+    epochs = open_results(root).epochs(columns=["trial_id", "epoch"])
+    return Counter(zip(epochs["trial_id"], epochs["epoch"], strict=True))
